@@ -1,0 +1,1 @@
+"""Pixels to micrometres, raw colour to comparable colour. Knows nothing of models, storage or HTTP."""

@@ -1,0 +1,83 @@
+"""One captured picture as it leaves the camera: its bytes, decoded only when somebody asks, with its sequence and its time."""
+
+from __future__ import annotations
+
+import threading
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from device.errors import FrameDecodeError
+
+Image = NDArray[np.uint8]
+
+
+class Frame:
+    """A captured frame. Immutable once published; safe to share between threads.
+
+    Attributes:
+        sequence: number given by the source, strictly increasing while it streams; gaps are lost frames.
+        captured_ns: `time.monotonic_ns()` at the moment the source handed the frame out.
+        source: the camera address, or the file of a replayed frame.
+        jpeg: the camera's own JPEG bytes, or None where the source did not send JPEG.
+        stated_um_per_px: scale that the source itself states (simulated microscope, replay folder with scales.csv), else None.
+    """
+
+    __slots__ = ("_encoded", "_image", "_lock", "captured_ns", "jpeg", "sequence", "source", "stated_um_per_px")
+
+    def __init__(
+        self,
+        *,
+        sequence: int,
+        captured_ns: int,
+        source: str,
+        image: Image | None = None,
+        jpeg: bytes | None = None,
+        encoded: bytes | None = None,
+        stated_um_per_px: float | None = None,
+    ) -> None:
+        """Make a frame from pixels, from JPEG bytes, or from bytes of another format (`encoded`, which then gives the pixels).
+
+        Raises:
+            ValueError: none of image, jpeg and encoded was given, or the image is not uint8 (height, width, 3).
+        """
+        if image is None and jpeg is None and encoded is None:
+            raise ValueError("a frame needs an image, JPEG bytes or other encoded bytes")
+        if image is not None:
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+                raise ValueError(f"a frame's image is uint8 (height, width, 3), not {image.dtype} {image.shape}")
+            image.flags.writeable = False
+        self.sequence = sequence
+        self.captured_ns = captured_ns
+        self.source = source
+        self.jpeg = jpeg
+        self.stated_um_per_px = stated_um_per_px
+        self._encoded = encoded if encoded is not None else jpeg
+        self._image = image
+        self._lock = threading.Lock()
+
+    @property
+    def image(self) -> Image:
+        """The pixels, uint8 (height, width, 3) BGR, read-only; decoded on first use.
+
+        Raises:
+            FrameDecodeError: the bytes are not a picture.
+        """
+        with self._lock:
+            if self._image is None:
+                assert self._encoded is not None
+                try:
+                    image = cv2.imdecode(np.frombuffer(self._encoded, np.uint8), cv2.IMREAD_COLOR)
+                except cv2.error as error:
+                    raise FrameDecodeError(f"frame {self.sequence} of {self.source}: {error}") from error
+                if image is None:
+                    raise FrameDecodeError(
+                        f"frame {self.sequence} of {self.source} is not a picture: {len(self._encoded)} bytes could not be decoded"
+                    )
+                image.flags.writeable = False
+                self._image = image
+            return self._image
+
+    def __repr__(self) -> str:
+        return f"Frame(sequence={self.sequence}, source={self.source!r})"

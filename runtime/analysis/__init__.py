@@ -1,0 +1,1 @@
+"""The analysis of one frame: each stage a function of arrays and small frozen dataclasses."""

@@ -1,0 +1,48 @@
+"""The interface behind which every segmenter stands, classical or learned: a picture in, the hair in it out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """Where hair is, at the size of the image as given.
+
+    Attributes:
+        mask: bool (height, width), visible hair.
+        probability: float32 (height, width) in 0…1, the soft mask, or None where the segmenter has none.
+        reliability: 0…1, how far the segmenter trusts this mask.
+        unfamiliar: the frame is unlike anything the segmenter was made for.
+        ostium_probability: float32 (height, width), heat map of follicle openings, or None.
+    """
+
+    mask: Mask
+    probability: NDArray[np.float32] | None
+    reliability: float
+    unfamiliar: bool
+    ostium_probability: NDArray[np.float32] | None = None
+
+
+class Segmenter(Protocol):
+    """Finds hair in a picture. Called by one thread at a time."""
+
+    @property
+    def name(self) -> str:
+        """What goes into `models["segmenter"]`, for example "classical/1"."""
+        ...
+
+    def segment(self, image: NDArray[np.uint8]) -> Segmentation:
+        """The hair in `image`, uint8 (height, width, 3) BGR. Never raises for a picture of at least 8×8 px."""
+        ...
+
+
+def given_mask(mask: Mask) -> Segmentation:
+    """A mask that a person or another program gives, trusted wholly. `mask` is bool (height, width)."""
+    return Segmentation(mask=mask, probability=None, reliability=1.0, unfamiliar=False)

@@ -1,0 +1,1 @@
+"""The verbs of `trichoscope`, a file each, imported when used."""

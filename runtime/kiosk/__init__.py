@@ -1,0 +1,1 @@
+"""The page that the operator sees; static files without a build step."""

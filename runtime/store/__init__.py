@@ -1,0 +1,1 @@
+"""What is kept: captures in SQLite, pictures as files; nothing acknowledged is lost."""
