@@ -1,0 +1,188 @@
+"""The order of the stages, from a picture to its measurement. The only place that knows it; live and captured paths both come here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calib.scale import NO_SCALE, Scale
+from runtime import __version__
+from runtime.analysis import figures, follicles, quality, skeleton, tracing, widths
+from runtime.analysis.hairs import HairPath, Ostium
+from runtime.analysis.measurement import (
+    Distribution,
+    Follicle,
+    Hair,
+    Measurement,
+    Point,
+    ScaleUsed,
+    SegmentationTrust,
+    TerminalVellus,
+)
+from runtime.analysis.paper import paper_features
+from runtime.analysis.segmentation import Segmentation, Segmenter, given_mask
+from runtime.errors import PictureError
+
+MIN_SIDE_PX = 16  # below this no hair of 24 px visible length can lie in the picture
+
+__all__ = ["MIN_SIDE_PX", "Segmentation", "analyse", "given_mask"]
+
+
+class StageClock:
+    """Milliseconds of each stage, in the order in which they ran; monotonic."""
+
+    def __init__(self) -> None:
+        self.ms: dict[str, float] = {}
+        self._began = time.perf_counter()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time what runs inside."""
+        began = time.perf_counter()
+        yield
+        self.ms[name] = round((time.perf_counter() - began) * 1e3, 3)
+
+    def done(self) -> dict[str, float]:
+        """All stages and their `total` since the clock was made."""
+        return self.ms | {"total": round((time.perf_counter() - self._began) * 1e3, 3)}
+
+
+def analyse(
+    image: NDArray[np.uint8],
+    *,
+    name: str,
+    segmentation: Segmenter | Segmentation,
+    scale: Scale = NO_SCALE,
+    paper: bool = False,
+    cutoff_um: float = figures.TRICHOSCOPY_CUTOFF_UM,
+) -> Measurement:
+    """Measure one picture.
+
+    Args:
+        image: uint8 (height, width, 3) BGR; not changed.
+        name: what the result calls the picture.
+        segmentation: a segmenter to run, or a segmentation that is given (its mask has the image's size).
+        scale: µm per pixel; with NO_SCALE nothing is reported in µm or per cm².
+        paper: also compute ScalpVision's features (the slower, captured path).
+        cutoff_um: terminal hairs are at least this thick.
+
+    Raises:
+        PictureError: the picture is too small to hold a hair, or a given mask has another size.
+    """
+    height, width = image.shape[:2]
+    if min(height, width) < MIN_SIDE_PX:
+        raise PictureError(f"{name}: {width}×{height} px is too small to measure: give a picture of at least {MIN_SIDE_PX} px a side")
+    clock = StageClock()
+    with clock.stage("segment"):
+        if isinstance(segmentation, Segmentation):
+            found, segmenter_name = segmentation, "given"
+        else:
+            found, segmenter_name = segmentation.segment(image), segmentation.name
+    if found.mask.shape != (height, width):
+        raise PictureError(
+            f"{name}: the mask is {found.mask.shape[1]}×{found.mask.shape[0]} px, the picture {width}×{height}: "
+            "give a mask of the same size"
+        )
+    with clock.stage("quality"):
+        frame_quality = quality.assess(image, found.mask)
+    with clock.stage("skeleton"):
+        graph = skeleton.skeleton_graph(found.mask)
+    with clock.stage("hairs"):
+        paths = tracing.trace_hairs(graph, found.mask, image)
+    with clock.stage("widths"):
+        paths = widths.measure_widths(paths, image, found)
+    with clock.stage("follicles"):
+        paths, ostia = follicles.find_follicles(paths, image, found)
+    with clock.stage("paper"):
+        features = paper_features(found.mask) if paper else None
+    with clock.stage("figures"):
+        used = ScaleUsed(um_per_px=scale.um_per_px, um_per_px_std=scale.um_per_px_std, source=scale.source)
+        hairs = _hairs(paths, ostia, scale)
+        area_cm2 = None if scale.um_per_px is None else figures.area_cm2(width, height, scale.um_per_px)
+        diameters_px = [h.diameter_px for h in hairs if h.diameter_px is not None]
+        rooted = [h for h in hairs if h.rooted]
+        with_hair = [o for o in ostia if o.hairs]
+        count_std, follicle_std = figures.hair_count_std(paths), figures.follicle_count_std(ostia, paths)
+        density, follicle_density = None, None
+        if area_cm2 is not None:
+            density = figures.hair_density(paths, width, height, area_cm2, count_std, scale)
+            follicle_density = figures.follicle_density(len(with_hair), follicle_std, area_cm2, scale)
+    return Measurement(
+        image=name,
+        width_px=width,
+        height_px=height,
+        scale=used,
+        quality=frame_quality,
+        field=None,
+        segmentation=SegmentationTrust(reliability=found.reliability, unfamiliar=found.unfamiliar),
+        hair_count=len(hairs),
+        hair_count_std=count_std,
+        rooted_hair_count=len(rooted),
+        hair_count_in_frame=figures.counting_frame_count(paths, width, height),
+        follicle_count=len(with_hair),
+        follicle_count_std=follicle_std,
+        empty_follicle_count=None if found.ostium_probability is None else len(ostia) - len(with_hair),
+        hairs_per_follicle=[len(o.hairs) for o in with_hair],
+        area_cm2=area_cm2,
+        density_per_cm2=density,
+        follicle_density_per_cm2=follicle_density,
+        diameter_px=figures.distribution(diameters_px),
+        diameter_um=_in_um(hairs, scale),
+        terminal_vellus=_terminal_vellus(hairs, scale, cutoff_um),
+        hairs=hairs,
+        follicles=[Follicle(id=i, x=round(o.x, 2), y=round(o.y, 2), hair_ids=list(o.hairs)) for i, o in enumerate(ostia)],
+        paper=features,
+        alopecia=None,
+        conditions=None,
+        models={"segmenter": segmenter_name},
+        calibration=None,
+        version=__version__,
+        timing_ms=clock.done(),
+    )
+
+
+def _hairs(paths: tuple[HairPath, ...], ostia: tuple[Ostium, ...], scale: Scale) -> list[Hair]:
+    follicle_of = {hair: i for i, ostium in enumerate(ostia) for hair in ostium.hairs}
+    hairs = []
+    for i, path in enumerate(paths):
+        diameter_px = path.diameter_px if np.isfinite(path.diameter_px) else None
+        diameter_um = diameter_um_std = None
+        if scale.um_per_px is not None and diameter_px is not None:
+            diameter_um = diameter_px * scale.um_per_px
+            if np.isfinite(path.diameter_px_std):
+                diameter_um_std = float(np.hypot(path.diameter_px_std * scale.um_per_px, diameter_px * (scale.um_per_px_std or 0.0)))
+        points: list[Point] = [
+            (x, y, w if np.isfinite(w) else None)
+            for (x, y), w in zip(path.points.round(2).tolist(), path.widths_px.round(3).tolist(), strict=True)
+        ]
+        hairs.append(
+            Hair(
+                id=i,
+                follicle_id=follicle_of.get(i),
+                diameter_px=_rounded(diameter_px),
+                diameter_um=_rounded(diameter_um),
+                diameter_um_std=_rounded(diameter_um_std),
+                diameter_um_max=None,
+                length_px=round(path.length_px, 2),
+                rooted=path.rooted,
+                confidence=round(path.confidence, 3),
+                points=points,
+            )
+        )
+    return hairs
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(float(value), 3)
+
+
+def _in_um(hairs: list[Hair], scale: Scale) -> Distribution | None:
+    return None if scale.um_per_px is None else figures.distribution([h.diameter_um for h in hairs if h.diameter_um is not None])
+
+
+def _terminal_vellus(hairs: list[Hair], scale: Scale, cutoff_um: float) -> TerminalVellus | None:
+    return None if scale.um_per_px is None else figures.terminal_vellus([h.diameter_um for h in hairs], cutoff_um)
