@@ -1,0 +1,279 @@
+"""The thread that owns the camera: it opens it, reads it with a deadline, and when it goes away keeps looking for it.
+
+Whatever happens to the camera becomes a named state with a message for a person; the loop itself goes on. Frames go to the
+latest-frame slot. A picture that is no whole JPEG is dropped and counted: USB cameras send such pictures as a matter of course.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Literal
+
+from typing_extensions import Self  # typing.Self needs 3.11
+
+from device.camera import Camera, CameraInfo, make_camera
+from device.errors import (
+    CameraEndedError,
+    CameraLostError,
+    CameraNotFoundError,
+    CameraTimeoutError,
+    DeviceError,
+    FrameDecodeError,
+)
+from device.frame import Frame
+from device.rate import RateMeter
+from device.slot import LatestFrameSlot
+
+CaptureState = Literal["opening", "streaming", "absent", "frozen", "ended", "failed"]
+
+log = logging.getLogger(__name__)
+
+STOP_DEADLINE_S = 1.0
+CANCEL_EVERY_S = 0.05  # a cancel that comes just before the read begins may be missed, so it is repeated
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long the capture loop waits for what.
+
+    Attributes:
+        frame_s: deadline of one read; a camera slower than that is given three of its own frame periods.
+        first_retry_s, longest_retry_s: back-off between attempts to open the camera, doubled each time.
+        steady_s: a camera that has streamed this long starts again at the first retry, and its crashes are forgiven.
+        crashes: exceptions that no driver should let through, in a row, before the loop gives up (the watchdog then acts).
+    """
+
+    frame_s: float = 2.0
+    first_retry_s: float = 0.25
+    longest_retry_s: float = 5.0
+    steady_s: float = 5.0
+    crashes: int = 10
+
+
+@dataclass(frozen=True)
+class CaptureStatus:
+    """What the capture loop is doing, at one moment.
+
+    Attributes:
+        message: for a person; says what to do where something must be done.
+        camera: what the open camera says of itself, None while none is open.
+        frames: pictures published; `lost`: gaps in the camera's sequence; `damaged`: pictures dropped as not whole.
+        opened: how often the camera was opened; all but the first are reconnections.
+        crashes: exceptions that no driver should let through.
+        beat_ns: `time.monotonic_ns()` when the loop last got on (a frame, or an attempt to open).
+        gave_up: the loop will not try again.
+    """
+
+    state: CaptureState
+    message: str
+    camera: CameraInfo | None
+    beat_ns: int
+    frames: int = 0
+    lost: int = 0
+    damaged: int = 0
+    opened: int = 0
+    crashes: int = 0
+    gave_up: bool = False
+
+    @property
+    def reconnects(self) -> int:
+        """How often the camera came back."""
+        return max(0, self.opened - 1)
+
+
+def is_whole_jpeg(data: bytes) -> bool:
+    """Whether the bytes begin as a JPEG and hold an end marker: cheap, finds pictures cut short, not damage inside.
+
+    Behind the end marker anything may follow, since cameras pad their pictures.
+    """
+    return data.startswith(b"\xff\xd8\xff") and data.rfind(b"\xff\xd9") > 3
+
+
+class CaptureLoop:
+    """Reads one camera into `slot` for as long as the context is open. Leaving it ends the thread within a second."""
+
+    def __init__(
+        self,
+        camera_uri: str,
+        slot: LatestFrameSlot,
+        *,
+        make: Callable[[str], Camera] = make_camera,
+        patience: Patience | None = None,
+        listener: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Store the arguments. `listener` is called by the capture thread after each frame and each change of state."""
+        self.camera_uri = camera_uri
+        self.rate = RateMeter()
+        self._slot = slot
+        self._make = make
+        self._patience = patience or Patience()
+        self._listener = listener
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._status = CaptureStatus("opening", f"opening {camera_uri}", None, time.monotonic_ns())
+        self._camera: Camera | None = None
+        self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stopping.set()
+        deadline = time.monotonic() + STOP_DEADLINE_S
+        while self._thread.is_alive() and time.monotonic() < deadline:
+            with self._lock:
+                camera = self._camera
+            if camera is not None:
+                camera.cancel()
+            self._thread.join(CANCEL_EVERY_S)
+        if self._thread.is_alive():
+            log.error("the camera %s does not let go: its driver ignores cancel()", self.camera_uri)
+
+    @property
+    def status(self) -> CaptureStatus:
+        """The present status; immutable."""
+        with self._lock:
+            return self._status
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        retry_s = self._patience.first_retry_s
+        crashes_in_a_row = 0
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            crashed = False
+            try:
+                self._open_and_stream()
+                return  # asked to stop
+            except CameraEndedError as error:
+                self._say("ended", f"{error}. Choose another camera to go on")
+                self._stopping.wait()
+                return
+            except CameraNotFoundError as error:
+                self._leave("absent", f"{error}. The picture comes by itself once the camera is there")
+            except CameraLostError as error:
+                self._leave("absent", f"{error}. Plug the camera in again; the picture comes back by itself")
+            except (CameraTimeoutError, FrameDecodeError) as error:
+                self._leave("frozen", f"{error}. If it does not come back by itself, unplug the camera and plug it in again")
+            except DeviceError as error:
+                self._leave("failed", f"{error}. Trying again")
+            except Exception as error:
+                crashed = True
+                log.exception("the driver of %s crashed", self.camera_uri)
+                self._leave("failed", f"the driver of {self.camera_uri} crashed: {error!r}. Trying again; the log has the details")
+            if self._stopping.is_set():
+                return
+            if time.monotonic() - began > self._patience.steady_s:
+                retry_s, crashes_in_a_row = self._patience.first_retry_s, 0
+            crashes_in_a_row = crashes_in_a_row + 1 if crashed else 0
+            if crashes_in_a_row >= self._patience.crashes:
+                self._give_up(crashes_in_a_row)
+                return
+            self._stopping.wait(retry_s)
+            retry_s = min(2 * retry_s, self._patience.longest_retry_s)
+
+    def _open_and_stream(self) -> None:
+        """Open the camera and read it until the loop is asked to stop; whatever goes wrong is raised."""
+        self._beat()
+        with self._cancellable(self._make(self.camera_uri)) as camera, camera:
+            info = camera.info
+            self._change(camera=info, opened=self.status.opened + 1)
+            timeout_s = max(self._patience.frame_s, 3 / info.fps if info.fps > 0 else 0.0)
+            last_good = time.monotonic()
+            last_sequence: int | None = None
+            while not self._stopping.is_set():
+                frame = self._read_whole(camera, timeout_s)
+                if frame is None:
+                    if time.monotonic() - last_good > timeout_s:
+                        raise FrameDecodeError(f"{self.camera_uri} sends only damaged pictures")
+                    self._beat()
+                    continue
+                last_good = time.monotonic()
+                gap = 0 if last_sequence is None else max(0, frame.sequence - last_sequence - 1)
+                last_sequence = frame.sequence
+                self._publish(frame, gap)
+
+    @contextmanager
+    def _cancellable(self, camera: Camera) -> Iterator[Camera]:
+        with self._lock:
+            self._camera = camera
+        try:
+            yield camera
+        finally:
+            with self._lock:
+                self._camera = None
+
+    def _read_whole(self, camera: Camera, timeout_s: float) -> Frame | None:
+        """The next frame, or None where the camera sent a damaged one (counted) or the loop was asked to stop."""
+        try:
+            frame = camera.read(timeout_s)
+        except CameraTimeoutError:
+            if self._stopping.is_set():
+                return None
+            raise
+        except FrameDecodeError as error:
+            log.debug("dropped: %s", error)
+        else:
+            if frame.jpeg is None or is_whole_jpeg(frame.jpeg):
+                return frame
+            log.debug("dropped: frame %d of %s is cut short (%d bytes)", frame.sequence, frame.source, len(frame.jpeg))
+        with self._lock:
+            self._status = replace(self._status, damaged=self._status.damaged + 1)
+        return None
+
+    def _publish(self, frame: Frame, gap: int) -> None:
+        self._slot.put(frame)
+        self.rate.tick()
+        with self._lock:
+            status = self._status
+            began_streaming = status.state != "streaming"
+            self._status = replace(status, frames=status.frames + 1, lost=status.lost + gap, beat_ns=time.monotonic_ns(), state="streaming")
+        if began_streaming:
+            self._say("streaming", f"streaming from {self.camera_uri}")
+        else:
+            self._tell()
+
+    def _leave(self, state: CaptureState, message: str) -> None:
+        """The camera is closed: forget its picture, so that nobody takes an old one for the present one."""
+        self._slot.clear()
+        if state == "failed":
+            self._change(crashes=self.status.crashes + 1)
+        self._change(camera=None)
+        self._say(state, message)
+
+    def _give_up(self, crashes: int) -> None:
+        self._change(gave_up=True)
+        self._say("failed", f"gave up on {self.camera_uri} after {crashes} crashes in a row: read the log and restart the program")
+        log.error("%s", self.status.message)
+
+    def _say(self, state: CaptureState, message: str) -> None:
+        before = self.status
+        self._change(state=state, message=message, beat_ns=time.monotonic_ns())
+        if (before.state, before.message) != (state, message):
+            level = logging.INFO if state in ("streaming", "ended") else logging.WARNING
+            log.log(level, "camera %s: %s", state, message)
+        self._tell()
+
+    def _beat(self) -> None:
+        self._change(beat_ns=time.monotonic_ns())
+
+    def _change(self, **changes: object) -> None:
+        with self._lock:
+            self._status = replace(self._status, **changes)  # type: ignore[arg-type]
+
+    def _tell(self) -> None:
+        try:
+            self._listener()
+        except Exception:
+            log.exception("whoever listens to the capture loop failed")
