@@ -14,6 +14,7 @@ from runtime import __version__
 from runtime.analysis import figures, follicles, quality, skeleton, tracing, widths
 from runtime.analysis.hairs import HairPath, Ostium
 from runtime.analysis.measurement import (
+    MIN_SIDE_PX,
     Distribution,
     Follicle,
     Hair,
@@ -24,12 +25,8 @@ from runtime.analysis.measurement import (
     TerminalVellus,
 )
 from runtime.analysis.paper import paper_features
-from runtime.analysis.segmentation import Segmentation, Segmenter, given_mask
+from runtime.analysis.segmentation import Segmentation, Segmenter
 from runtime.errors import PictureError
-
-MIN_SIDE_PX = 16  # below this no hair of 24 px visible length can lie in the picture
-
-__all__ = ["MIN_SIDE_PX", "Segmentation", "analyse", "given_mask"]
 
 
 class StageClock:

@@ -1,0 +1,102 @@
+"""How long the analysis of one frame takes, stage by stage, and how much memory it needs; each size in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from typing import Any
+
+import numpy as np
+
+WARM_UP = 2  # the first frames pay for imports, allocations and cold caches
+CHILD_DEADLINE_S = 600.0
+
+
+def bench_size(width: int, height: int, frames: int, kind: str, threads: int) -> dict[str, Any]:
+    """Run `frames` analyses of rendered frames of one size in a fresh process.
+
+    Returns:
+        Stage → {"p50_ms", "p95_ms"}, frames per second (live path, without the paper's features), peak memory in MiB.
+
+    Raises:
+        RuntimeError: the child process failed or took longer than 10 minutes.
+    """
+    arguments = [str(width), str(height), str(frames), kind, str(threads)]
+    done = subprocess.run(
+        [sys.executable, "-m", "runtime.bench.analysis", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=CHILD_DEADLINE_S,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"the bench at {width}×{height} failed: {done.stderr.strip().splitlines()[-1:]}")
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def summary(times_ms: list[float]) -> dict[str, float]:
+    """Median and 95th percentile of some times."""
+    return {"p50_ms": round(float(np.median(times_ms)), 3), "p95_ms": round(float(np.percentile(times_ms, 95)), 3)}
+
+
+def _measure(width: int, height: int, frames: int, kind: str, threads: int) -> dict[str, Any]:
+    import cv2
+
+    from calib.scale import given_scale
+    from runtime.analysis.classical import ClassicalSegmenter
+    from runtime.pipeline import analyse
+
+    cv2.setNumThreads(threads)
+    pictures = _render(width, height, min(frames, 8), kind)
+    segmenter = ClassicalSegmenter()
+    stages: dict[str, list[float]] = {}
+    live: list[float] = []
+    hairs: list[int] = []
+    for i in range(-WARM_UP, frames):
+        image, um_per_px = pictures[i % len(pictures)]
+        began = time.perf_counter()
+        analyse(image, name="bench", segmentation=segmenter, scale=given_scale(um_per_px))
+        seconds = time.perf_counter() - began
+        whole = analyse(image, name="bench", segmentation=segmenter, scale=given_scale(um_per_px), paper=True)
+        if i < 0:
+            continue
+        live.append(seconds * 1e3)
+        hairs.append(whole.hair_count)
+        for stage, ms in whole.timing_ms.items():
+            stages.setdefault(stage, []).append(ms)
+    return {
+        "width_px": width,
+        "height_px": height,
+        "frames": frames,
+        "kind": kind,
+        "hairs_mean": round(float(np.mean(hairs)), 1),
+        "live": summary(live) | {"frames_per_s": round(1e3 / float(np.mean(live)), 2)},
+        "stages": {stage: summary(values) for stage, values in stages.items()},
+        "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+    }
+
+
+def _render(width: int, height: int, count: int, kind: str) -> list[tuple[np.ndarray[Any, np.dtype[np.uint8]], float]]:
+    """Rendered frames, made in a child so that the renderer's memory is not taken for the analysis's."""
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
+        return list(pool.map(_render_one, [(seed, width, height, kind) for seed in range(count)]))
+
+
+def _render_one(what: tuple[int, int, int, str]) -> tuple[np.ndarray[Any, np.dtype[np.uint8]], float]:
+    from device.simulated.scene import render_frame
+
+    seed, width, height, kind = what
+    frame = render_frame(seed, width=width, height=height, kind=kind)
+    return frame.image, frame.um_per_px
+
+
+if __name__ == "__main__":
+    w, h, n, which, t = sys.argv[1:]
+    json.dump(_measure(int(w), int(h), int(n), which, int(t)), sys.stdout)
