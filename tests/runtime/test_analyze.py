@@ -1,0 +1,168 @@
+"""`trichoscope analyze` as a person or a script calls it: its lines, its files, and what it says of bad input."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import jsonschema
+import numpy as np
+import pytest
+
+from runtime.analysis.measurement import Measurement, json_schema
+from tests.runtime.drawn import FIVE, hairs_on_skin, skin
+
+PROGRAM = Path(sys.executable).with_name("trichoscope")
+
+
+def analyze(*arguments, cwd):
+    return subprocess.run([PROGRAM, "analyze", *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=100, check=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two pictures with hair, one of bald skin, and files that are no pictures."""
+    folder = tmp_path_factory.mktemp("pictures")
+    picture, mask = hairs_on_skin(FIVE)
+    cv2.imwrite(str(folder / "five.png"), picture)
+    cv2.imwrite(str(folder / "more.jpg"), hairs_on_skin(FIVE, seed=2)[0])
+    cv2.imwrite(str(folder / "bald.png"), skin())
+    (folder / "notes.txt").write_text("not a picture")
+    masks = folder / "masks"
+    masks.mkdir()
+    cv2.imwrite(str(masks / "five_mask.png"), mask.astype(np.uint8) * 255)
+    (folder / "scales.csv").write_text("image,um_per_px\nfive.png,8.0\nbald.png,8.0\n")
+    return folder
+
+
+def test_a_line_for_each_picture_in_the_order_given_and_true_to_its_schema(folder):
+    done = analyze("more.jpg", "bald.png", "five.png", "--um-per-px", "8", "--json", cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [m["image"] for m in lines] == ["more.jpg", "bald.png", "five.png"]
+    for line in lines:
+        jsonschema.validate(line, json_schema())
+        Measurement.model_validate(line)
+    more, bald, five = lines
+    for m in (more, five):
+        assert m["hair_count"] == 5
+        assert m["scale"] == {"um_per_px": 8.0, "um_per_px_std": None, "source": "given"}
+        assert sorted(h["diameter_px"] for h in m["hairs"]) == pytest.approx([4, 5, 6, 8, 9], abs=0.8)
+        assert m["area_cm2"] == pytest.approx(640 * 480 * 8e-4**2)
+        assert max(np.diff([p[:2] for p in m["hairs"][0]["points"]], axis=0).__abs__().max(0)) <= 8
+        assert m["paper"]["thickness_px"]["n"] > 0
+    assert bald["hair_count"] == bald["follicle_count"] == 0
+    assert bald["hairs"] == []
+    assert bald["diameter_px"] == {"n": 0, "mean": None, "median": None, "p25": None, "p75": None, "sd": None}
+
+
+def test_without_a_scale_nothing_is_in_micrometres(folder):
+    done = analyze("five.png", "--json", cwd=folder)
+    m = json.loads(done.stdout)
+    assert m["scale"] == {"um_per_px": None, "um_per_px_std": None, "source": "none"}
+    for key in ("area_cm2", "density_per_cm2", "follicle_density_per_cm2", "diameter_um", "terminal_vellus"):
+        assert m[key] is None
+    assert m["diameter_px"]["n"] == 5
+    assert all(h["diameter_um"] is None for h in m["hairs"])
+
+
+def test_a_picture_absent_from_the_table_of_scales_is_measured_without_one(folder):
+    done = analyze("five.png", "more.jpg", "--um-per-px", "scales.csv", "--json", cwd=folder)
+    assert done.returncode == 0
+    assert "more.jpg" in done.stderr
+    sources = [json.loads(line)["scale"]["source"] for line in done.stdout.splitlines()]
+    assert sources == ["given", "none"]
+
+
+def test_given_masks_are_used_instead_of_segmenting(folder):
+    done = analyze("five.png", "--use-masks", "masks", "--json", cwd=folder)
+    m = json.loads(done.stdout)
+    assert m["models"] == {"segmenter": "given"}
+    assert m["hair_count"] == 5
+    absent = analyze("more.jpg", "five.png", "--use-masks", "masks", "--json", cwd=folder)
+    assert absent.returncode == 1
+    assert "more_mask.png: no such file" in absent.stderr
+    assert len(absent.stdout.splitlines()) == 1
+
+
+def test_masks_overlays_and_csv_are_written(folder, tmp_path):
+    done = analyze(folder, "--masks", tmp_path / "m", "--overlay", tmp_path / "o", "--csv", tmp_path / "t.csv", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "five.png" in done.stdout, "a table for people"
+    assert "—" in done.stdout, "what could not be had is a dash"
+    assert sorted(p.name for p in (tmp_path / "m").iterdir()) == ["bald_mask.png", "five_mask.png", "more_mask.png"]
+    mask = cv2.imread(str(tmp_path / "m" / "five_mask.png"), cv2.IMREAD_UNCHANGED)
+    assert set(np.unique(mask)) == {0, 255}
+    truth = hairs_on_skin(FIVE)[1]
+    assert 2 * (truth & (mask > 0)).sum() / (truth.sum() + (mask > 0).sum()) > 0.9
+    drawn = cv2.imread(str(tmp_path / "o" / "five_overlay.png"))
+    assert drawn.shape == (480, 640, 3)
+    assert np.abs(drawn.astype(int) - cv2.imread(str(folder / "five.png"))).max() > 100
+    rows = list(csv.DictReader((tmp_path / "t.csv").open()))
+    assert [Path(r["image"]).name for r in rows] == ["bald.png", "five.png", "more.jpg"]
+    assert rows[1]["hair_count"] == "5"
+    assert rows[1]["density_per_cm2"] == ""
+
+
+def test_a_batch_goes_on_past_what_cannot_be_measured(folder, tmp_path):
+    whole = (folder / "more.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.png").write_text("no picture")
+    cv2.imwrite(str(tmp_path / "dot.png"), np.zeros((1, 1), np.uint8))
+    cv2.imwrite(str(tmp_path / "black.png"), np.zeros((480, 640), np.uint8))
+    good = folder / "five.png"
+    names = ["absent.png", "cut.jpg", "text.png", "dot.png", "black.png", good]
+    done = analyze(*names, "--json", cwd=tmp_path)
+    assert done.returncode == 1
+    complaints = done.stderr.splitlines()
+    assert [c.split(":")[0] for c in complaints] == names[:4]
+    assert all(c.count(": ") >= 2 for c in complaints), "NAME: what: remedy"
+    black, five = map(json.loads, done.stdout.splitlines())
+    assert (black["hair_count"], black["quality"]["ok"]) == (0, False)
+    assert black["quality"]["reasons"]
+    assert five["hair_count"] == 5
+
+
+def test_grey_sixteen_bit_and_alpha_pictures_are_measured_alike(folder, tmp_path):
+    picture = cv2.imread(str(folder / "five.png"))
+    cv2.imwrite(str(tmp_path / "grey.png"), cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY))
+    cv2.imwrite(str(tmp_path / "deep.png"), picture.astype(np.uint16) << 8)
+    cv2.imwrite(str(tmp_path / "alpha.png"), cv2.cvtColor(picture, cv2.COLOR_BGR2BGRA))
+    done = analyze("grey.png", "deep.png", "alpha.png", "--json", cwd=tmp_path)
+    assert [json.loads(line)["hair_count"] for line in done.stdout.splitlines()] == [5, 5, 5], done.stderr
+
+
+def test_two_pictures_of_one_stem_do_not_overwrite_each_other(folder, tmp_path):
+    cv2.imwrite(str(tmp_path / "five.jpg"), cv2.imread(str(folder / "five.png")))
+    done = analyze(folder / "five.png", tmp_path / "five.jpg", "--json", "--masks", tmp_path / "m", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "same stem" in done.stderr
+    assert len(done.stdout.splitlines()) == 1
+    both = analyze(folder / "five.png", tmp_path / "five.jpg", "--json", cwd=tmp_path)
+    assert both.returncode == 0, "without files to write there is nothing to collide"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--um-per-px", "0"], "no microscope's scale"),
+        (["--um-per-px", "none.csv"], "neither a number"),
+        (["--use-masks", "nowhere"], "no such folder of masks"),
+        (["--masks", "notes.txt"], "cannot be made a folder"),
+    ],
+)
+def test_a_wrong_option_is_refused_before_anything_is_measured(folder, arguments, says):
+    done = analyze("five.png", "--json", *arguments, cwd=folder)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert done.stdout == ""
+
+
+def test_the_schema_that_is_printed_is_that_of_the_code():
+    done = subprocess.run([PROGRAM, "schema"], capture_output=True, text=True, timeout=60, check=True)
+    schema = json.loads(done.stdout)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert schema == json_schema()
+    assert schema["additionalProperties"] is False
