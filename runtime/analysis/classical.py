@@ -1,0 +1,221 @@
+"""The classical segmenter: hair found, without learning, by what it is: long, sharply bordered, greyer or darker than the skin around it.
+
+The picture is taken to logarithms, where a shadow and a brighter lamp add the same to all three colours, and reduced to three
+planes in which hair of one kind lies above the skin: *dark* (red light is what skin gives back and pigment does not),
+*neutral* (grey and white hair lacks the red of skin) and *pale* (blond hair is greener than skin). In each plane the skin's
+own level is a black-hat background on a coarse grid, refined once by a blur that leaves out the hair found so far; what rises
+over it by half of the hair's contrast (Otsu) is hair, kept where it is long. Dark evidence rules where it is strong; where it is
+weak it may be only the shadows of light hair, and the colour planes decide.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.analysis.segmentation import Mask, Segmentation
+
+Plane = NDArray[np.float32]
+
+GRID = 160
+"""Longest side of the grid on which the skin's level is found: 4 px of a 640×480 frame each."""
+CHROMA = 320
+"""Longest side at which the colour planes are held: cameras send colour at half resolution and it is noisier than brightness."""
+WORKING_AREA = 2_000_000
+"""Pixels above which the picture is reduced before anything else."""
+OFFSET = 10.0
+"""Added to grey levels before the logarithm, so that the noise of black pixels is not blown up."""
+LOGARITHM = np.log(np.arange(256, dtype=np.float32) + np.float32(OFFSET))
+
+# What one unit of log blue, green and red gives in each plane. Skin in shadow changes all three alike.
+DARK = (-0.3, 0.6, -1.3)
+NEUTRAL = (1.0, -0.4, -0.6)
+PALE = (-0.5, 1.0, -0.5)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How hair of one kind is told from skin in its plane; contrasts in natural logarithms.
+
+    Attributes:
+        weights: of log blue, green, red.
+        closing: diameter of the black-hat on the grid, wider than a bundle of hair.
+        floor: the least threshold, above the skin's texture.
+        span: contrasts beyond this are all alike to Otsu.
+        contrast: the least mean contrast of a connected piece.
+        elongation: the least length over width of a connected piece.
+        length: the least length of a piece, as a share of the frame's longest side.
+    """
+
+    weights: tuple[float, float, float]
+    closing: int
+    floor: float
+    span: float
+    contrast: float
+    elongation: float
+    length: float
+
+
+DARK_HAIR = Kind(DARK, closing=17, floor=0.12, span=1.5, contrast=0.24, elongation=1.5, length=0.02)
+NEUTRAL_HAIR = Kind(NEUTRAL, closing=21, floor=0.06, span=0.6, contrast=0.08, elongation=4.0, length=0.04)
+PALE_HAIR = Kind(PALE, closing=21, floor=0.035, span=0.3, contrast=0.05, elongation=4.0, length=0.04)
+
+STRONG_DARK = 0.33
+"""Median dark contrast from which dark pieces are surely hair and not the shadow of light hair."""
+LIGHT_SHARE = 0.25
+"""A colour plane decides for the frame where its hair covers at least this share of the weak dark evidence."""
+GLOSS_LEVEL = 0.5
+"""An enclosed gap is gloss and not skin where it keeps this share of the threshold."""
+GLOSS_WIDTH = 0.02
+"""Widest enclosed gap that can be gloss, as a share of the frame's longest side."""
+SKIN_SPREAD = 8.0
+"""Sigma, on the grid, of the blur that gives the skin's level between hairs."""
+STEEPNESS = 6.0
+"""Slope of the soft mask: contrast in units of the threshold to logits."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """One plane's finding: contrast over skin, the threshold at half the hair's contrast, and the long pieces above it."""
+
+    contrast: Plane
+    threshold: float
+    mask: Mask
+
+
+def resized(plane: Plane, shape: tuple[int, int], interpolation: int = cv2.INTER_LINEAR) -> Plane:
+    """`plane` at (height, width) `shape`."""
+    return cv2.resize(plane, (shape[1], shape[0]), interpolation=interpolation)
+
+
+def shape_within(shape: tuple[int, ...], longest: int) -> tuple[int, int]:
+    """(height, width) of a picture of `shape` reduced so that its longest side is `longest`; never enlarged."""
+    factor = min(1.0, longest / max(shape[:2]))
+    return max(1, round(shape[0] * factor)), max(1, round(shape[1] * factor))
+
+
+def otsu(contrast: Plane, span: float) -> float:
+    """Otsu's threshold (1979) of the contrasts between 0 and `span`."""
+    levels = np.clip(contrast * np.float32(255 / span), 0, 255).astype(np.uint8)
+    return float(cv2.threshold(levels, 0, 255, cv2.THRESH_OTSU)[0]) * span / 255
+
+
+def contrast_over_skin(plane: Plane, kind: Kind) -> tuple[Plane, float]:
+    """How far `plane` (float32, height, width) rises over the skin's level, and the threshold for hair; both in logarithms."""
+    shape = (plane.shape[0], plane.shape[1])
+    coarse = resized(plane, shape_within(shape, GRID), cv2.INTER_AREA)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (kind.closing, kind.closing))
+    opened = cv2.dilate(cv2.erode(cv2.medianBlur(coarse, 3), disc), disc)
+    level = cv2.GaussianBlur(opened, (0, 0), 2.0)
+    contrast = plane - resized(level, shape)
+    hair = contrast > max(otsu(contrast, kind.span), kind.floor)
+    # the black-hat's level leans to the extreme; between the hairs the skin itself says its level
+    skin = cv2.erode(resized((~hair).astype(np.float32), level.shape[:2], cv2.INTER_AREA), np.ones((3, 3), np.uint8))
+    weight = np.float32(1e-2)
+    skin = (skin > 0.9).astype(np.float32)
+    total = cv2.GaussianBlur(skin, (0, 0), SKIN_SPREAD) + weight
+    level = (cv2.GaussianBlur(coarse * skin, (0, 0), SKIN_SPREAD) + weight * level) / total
+    contrast = plane - resized(level, shape)
+    return contrast, max(otsu(contrast, kind.span), kind.floor)
+
+
+def long_pieces(mask: Mask, contrast: Plane, kind: Kind) -> Mask:
+    """The connected pieces of `mask` that are long for their width, long enough at all, and of enough mean contrast."""
+    pieces = mask.astype(np.uint8)
+    count, labels, statistics, _ = cv2.connectedComponentsWithStats(pieces, connectivity=8)
+    area = statistics[:, cv2.CC_STAT_AREA]
+    inside = labels[mask]
+    radius = np.zeros(count, np.float32)
+    np.maximum.at(radius, inside, cv2.distanceTransform(pieces, cv2.DIST_L2, 3)[mask])
+    width = 2 * radius + 1e-3
+    mean = np.bincount(inside, contrast[mask], minlength=count) / np.maximum(area, 1)
+    length = area / width
+    keep = (length >= kind.elongation * width) & (length >= kind.length * max(mask.shape)) & (mean >= kind.contrast)
+    keep[0] = False
+    found: Mask = keep[labels]
+    return found
+
+
+def without_gloss(mask: Mask, contrast: Plane, threshold: float) -> Mask:
+    """`mask` with the bright stripes filled that gloss leaves along the middle of a hair: narrow enclosed gaps unlike skin."""
+    gaps = ~mask
+    count, labels, statistics, _ = cv2.connectedComponentsWithStats(gaps.astype(np.uint8), connectivity=4)
+    inside = labels[gaps]
+    radius = np.zeros(count, np.float32)
+    np.maximum.at(radius, inside, cv2.distanceTransform(gaps.astype(np.uint8), cv2.DIST_L2, 3)[gaps])
+    mean = np.bincount(inside, contrast[gaps], minlength=count) / np.maximum(statistics[:, cv2.CC_STAT_AREA], 1)
+    fill = (2 * radius < GLOSS_WIDTH * max(mask.shape)) & (mean > GLOSS_LEVEL * threshold)
+    fill[0] = False
+    filled: Mask = mask | fill[labels]
+    return filled
+
+
+def evidence(plane: Plane, kind: Kind) -> Evidence:
+    """What `plane` says of hair of this `kind`."""
+    contrast, threshold = contrast_over_skin(plane, kind)
+    return Evidence(contrast, threshold, long_pieces(contrast > threshold, contrast, kind))
+
+
+def combined(logarithms: NDArray[np.float32], weights: tuple[float, float, float]) -> Plane:
+    """The plane that weighs log blue, green and red."""
+    return cv2.transform(logarithms, np.array([weights], np.float32))
+
+
+class ClassicalSegmenter:
+    """Finds dark, grey, white and blond hair without a learned model. Deterministic, without state."""
+
+    @property
+    def name(self) -> str:
+        """The version of this method, as results carry it."""
+        return "classical/1"
+
+    def segment(self, image: NDArray[np.uint8]) -> Segmentation:
+        """The hair in `image`, uint8 (height, width, 3) BGR. Never raises for a picture of at least 8×8 px.
+
+        `reliability` falls with the share of the found hair that lies near the threshold.
+        """
+        shape = (image.shape[0], image.shape[1])
+        factor = min(1.0, (WORKING_AREA / (shape[0] * shape[1])) ** 0.5)
+        working = image
+        if factor < 1:
+            working = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        soft, mask = soft_mask(working)
+        reliability = trust(soft, mask)
+        if factor < 1:
+            soft = resized(soft, shape)
+            mask = soft >= 0.5
+        return Segmentation(mask=mask, probability=soft, reliability=reliability, unfamiliar=False)
+
+
+def soft_mask(image: NDArray[np.uint8]) -> tuple[Plane, Mask]:
+    """The soft mask (float32 0…1) and the mask (soft ≥ 0.5) of hair in `image`, uint8 (height, width, 3) BGR."""
+    logarithms: NDArray[np.float32] = cv2.LUT(image, LOGARITHM)
+    blur = 0.8 * max(1.0, max(image.shape[:2]) / 1280)
+    plane = cv2.GaussianBlur(combined(logarithms, DARK), (0, 0), blur)
+    dark = evidence(plane, DARK_HAIR)
+    chosen = dark
+    strength = float(np.median(dark.contrast[dark.mask])) if dark.mask.any() else 0.0
+    if strength < STRONG_DARK:
+        small = resized(logarithms, shape_within(image.shape, CHROMA), cv2.INTER_AREA)
+        small = cv2.GaussianBlur(small, (0, 0), 0.7)
+        colours = [evidence(combined(small, kind.weights), kind) for kind in (NEUTRAL_HAIR, PALE_HAIR)]
+        best = max(colours, key=lambda found: float(found.mask.mean()))
+        if best.mask.mean() > LIGHT_SHARE * dark.mask.mean():
+            shape = (image.shape[0], image.shape[1])
+            contrast = resized(best.contrast, shape)
+            near = resized(cv2.dilate(best.mask.astype(np.float32), np.ones((3, 3), np.uint8)), shape) > 0.5
+            chosen = Evidence(contrast, best.threshold, near & (contrast > best.threshold))
+    mask = without_gloss(chosen.mask, chosen.contrast, chosen.threshold)
+    logits = np.clip(STEEPNESS * (chosen.contrast / np.float32(chosen.threshold) - 1), -20, 20)
+    soft = (1 / (1 + np.exp(-logits))).astype(np.float32)
+    soft = np.where(mask, np.maximum(soft, np.float32(0.5)), np.minimum(soft, np.float32(0.49)))
+    return soft, mask
+
+
+def trust(soft: Plane, mask: Mask) -> float:
+    """1 where the found hair is far above the threshold throughout, towards 0 where all of it is borderline; 1 without hair."""
+    found = soft[mask]
+    return float(np.mean(found > 0.75)) if found.size else 1.0
