@@ -17,6 +17,7 @@ from typing import Literal
 
 from typing_extensions import Self  # typing.Self needs 3.11
 
+from device.backoff import Backoff, FailureBudget
 from device.camera import Camera, CameraInfo, make_camera
 from device.errors import (
     CameraEndedError,
@@ -40,20 +41,24 @@ CANCEL_EVERY_S = 0.05  # a cancel that comes just before the read begins may be 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long the capture loop waits for what.
+    """How long the capture loop waits for what. All times in seconds.
 
     Attributes:
         frame_s: deadline of one read; a camera slower than that is given three of its own frame periods.
-        first_retry_s, longest_retry_s: back-off between attempts to open the camera, doubled each time.
-        steady_s: a camera that has streamed this long starts again at the first retry, and its crashes are forgiven.
-        crashes: exceptions that no driver should let through, in a row, before the loop gives up (the watchdog then acts).
+        first_retry_s, longest_retry_s: back-off between attempts to open a camera that is missing or was lost.
+        steady_s: a camera that has streamed this long begins again at the first of these.
+        first_restart_s, longest_restart_s: back-off after an exception that no driver should let through.
+        restart_budget, restart_window_s: so many of those in such a time are forgiven; one more, and the loop gives up.
     """
 
     frame_s: float = 2.0
     first_retry_s: float = 0.25
     longest_retry_s: float = 5.0
     steady_s: float = 5.0
-    crashes: int = 10
+    first_restart_s: float = 0.5
+    longest_restart_s: float = 10.0
+    restart_budget: int = 5
+    restart_window_s: float = 300.0
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ class CaptureStatus:
         camera: what the open camera says of itself, None while none is open.
         frames: pictures published; `lost`: gaps in the camera's sequence; `damaged`: pictures dropped as not whole.
         opened: how often the camera was opened; all but the first are reconnections.
-        crashes: exceptions that no driver should let through.
+        failures: attempts that ended in anything but a camera that is absent, frozen or at its end.
         beat_ns: `time.monotonic_ns()` when the loop last got on (a frame, or an attempt to open).
         gave_up: the loop will not try again.
     """
@@ -78,7 +83,7 @@ class CaptureStatus:
     lost: int = 0
     damaged: int = 0
     opened: int = 0
-    crashes: int = 0
+    failures: int = 0
     gave_up: bool = False
 
     @property
@@ -148,17 +153,18 @@ class CaptureLoop:
         return self._thread.is_alive()
 
     def _run(self) -> None:
-        retry_s = self._patience.first_retry_s
-        crashes_in_a_row = 0
+        patience = self._patience
+        retry = Backoff(patience.first_retry_s, patience.longest_retry_s)
+        restart = Backoff(patience.first_restart_s, patience.longest_restart_s)
+        budget = FailureBudget(patience.restart_budget, patience.restart_window_s)
         while not self._stopping.is_set():
             began = time.monotonic()
-            crashed = False
+            crash: Exception | None = None
             try:
                 self._open_and_stream()
                 return  # asked to stop
             except CameraEndedError as error:
                 self._say("ended", f"{error}. Choose another camera to go on")
-                self._stopping.wait()
                 return
             except CameraNotFoundError as error:
                 self._leave("absent", f"{error}. The picture comes by itself once the camera is there")
@@ -169,19 +175,16 @@ class CaptureLoop:
             except DeviceError as error:
                 self._leave("failed", f"{error}. Trying again")
             except Exception as error:
-                crashed = True
+                crash = error
                 log.exception("the driver of %s crashed", self.camera_uri)
                 self._leave("failed", f"the driver of {self.camera_uri} crashed: {error!r}. Trying again; the log has the details")
-            if self._stopping.is_set():
+            if time.monotonic() - began > patience.steady_s:
+                retry.reset()
+                restart.reset()
+            if crash is not None and not budget.spend():
+                self._give_up(crash)
                 return
-            if time.monotonic() - began > self._patience.steady_s:
-                retry_s, crashes_in_a_row = self._patience.first_retry_s, 0
-            crashes_in_a_row = crashes_in_a_row + 1 if crashed else 0
-            if crashes_in_a_row >= self._patience.crashes:
-                self._give_up(crashes_in_a_row)
-                return
-            self._stopping.wait(retry_s)
-            retry_s = min(2 * retry_s, self._patience.longest_retry_s)
+            self._stopping.wait(retry.next_s() if crash is None else restart.next_s())
 
     def _open_and_stream(self) -> None:
         """Open the camera and read it until the loop is asked to stop; whatever goes wrong is raised."""
@@ -246,20 +249,23 @@ class CaptureLoop:
 
     def _leave(self, state: CaptureState, message: str) -> None:
         """The camera is closed: forget its picture, so that nobody takes an old one for the present one."""
+        if self._stopping.is_set():
+            return
         self._slot.clear()
-        if state == "failed":
-            self._change(crashes=self.status.crashes + 1)
-        self._change(camera=None)
-        self._say(state, message)
+        self._say(state, message, camera=None, failures=self.status.failures + (state == "failed"))
 
-    def _give_up(self, crashes: int) -> None:
-        self._change(gave_up=True)
-        self._say("failed", f"gave up on {self.camera_uri} after {crashes} crashes in a row: read the log and restart the program")
-        log.error("%s", self.status.message)
+    def _give_up(self, crash: Exception) -> None:
+        patience = self._patience
+        self._say(
+            "failed",
+            f"the driver of {self.camera_uri} crashed more than {patience.restart_budget} times within "
+            f"{patience.restart_window_s:g} s, last: {crash!r}. Read the log and start the program again",
+            gave_up=True,
+        )
 
-    def _say(self, state: CaptureState, message: str) -> None:
+    def _say(self, state: CaptureState, message: str, **changes: object) -> None:
         before = self.status
-        self._change(state=state, message=message, beat_ns=time.monotonic_ns())
+        self._change(state=state, message=message, beat_ns=time.monotonic_ns(), **changes)
         if (before.state, before.message) != (state, message):
             level = logging.INFO if state in ("streaming", "ended") else logging.WARNING
             log.log(level, "camera %s: %s", state, message)

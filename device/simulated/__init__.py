@@ -1,1 +1,1 @@
-"""The simulated microscope: scene, lens, sensor. The one place in `device` that knows hair and micrometres; no driver imports it."""
+"""The simulated microscope: seeded scalps with exact truth, a file each subject; the only room below `runtime` that knows hair."""

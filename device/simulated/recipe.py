@@ -1,0 +1,131 @@
+"""What is on the stage: the numbers that one seed and one kind of difficulty draw for a scalp, its hair, the lens and the sensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Kind = Literal["easy", "realistic", "hard"]
+KINDS: tuple[Kind, ...] = ("easy", "realistic", "hard")
+
+# changes whenever the same seed would give another picture; cached scenes carry it
+RENDERER_VERSION = 1
+
+# shares of the hair colours of a head, by kind; one colour is drawn for the head, single hairs may stray from it
+HEAD_COLOURS: dict[Kind, dict[str, float]] = {
+    "easy": {"black": 0.55, "darkbrown": 0.45},
+    "realistic": {"black": 0.22, "darkbrown": 0.25, "brown": 0.18, "lightbrown": 0.10, "red": 0.05, "blond": 0.10, "grey": 0.10},
+    "hard": {"black": 0.10, "darkbrown": 0.18, "brown": 0.20, "lightbrown": 0.17, "red": 0.05, "blond": 0.13, "grey": 0.09, "white": 0.08},
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The drawn numbers of one scene. Lengths on the scalp in µm, in the picture in px; angles in radians; shares 0…1.
+
+    Attributes:
+        melanin: 0 very light to 1 very dark skin; `redness`, `sallowness` shift its tone, `tint_bgr` is the camera's white balance.
+        grades: dandruff, sebum and erythema, 0–3 each.
+        units_per_cm2: follicular units per cm² of scalp; `empty_share` of them hold no hair.
+        clipped_um: mean length of clipped hair, or None where hair is long.
+        curl: curvature scale of the hair, per mm.
+        blur_px_per_um: how much a hair blurs for each µm that it lies above the skin (depth of field).
+        defocus_px, noise, jpeg_quality, vignetting, gain, sharpen, chroma_px: the picture's degradation.
+    """
+
+    kind: Kind
+    um_per_px: float
+    distance_mm: float
+    tilt_rad: tuple[float, float]
+    k1: float
+    k2: float
+    melanin: float
+    redness: float
+    sallowness: float
+    tint_bgr: tuple[float, float, float]
+    grades: tuple[int, int, int]
+    wetness: float
+    bald: bool
+    head_colour: str
+    stray_share: float
+    units_per_cm2: float
+    empty_share: float
+    diameter_um: float
+    vellus_share: float
+    clipped_um: float | None
+    curl: float
+    heading: float
+    heading_spread: float
+    height_um: float
+    light_azimuth: float
+    shadow: float
+    blur_px_per_um: float
+    defocus_px: float
+    noise: float
+    jpeg_quality: int
+    vignetting: float
+    gain: float
+    sharpen: float
+    chroma_px: float
+
+
+def draw_recipe(rng: np.random.Generator, kind: Kind, *, um_per_px_at_640: float | None = None) -> Recipe:
+    """Draw the numbers of a scene; `um_per_px_at_640` fixes its scale instead of drawing it."""
+    level = KINDS.index(kind)
+
+    def between(*ranges: tuple[float, float]) -> float:
+        low, high = ranges[level]
+        return float(rng.uniform(low, high))
+
+    scale = between((5.5, 9.0), (4.3, 11.0), (3.0, 10.8))
+    scale = scale if um_per_px_at_640 is None else um_per_px_at_640
+    colours = HEAD_COLOURS[kind]
+    colour = str(rng.choice(list(colours), p=np.array(list(colours.values())) / sum(colours.values())))
+    melanin = float(rng.beta(1.2, 1.9) if kind != "easy" else rng.beta(1.1, 2.6))
+    grades = tuple(
+        int(v)
+        for v in (
+            rng.choice(4, p=p) for p in ([[0.72, 0.2, 0.08, 0]] * 3, [[0.25, 0.3, 0.27, 0.18]] * 3, [[0.1, 0.25, 0.35, 0.3]] * 3)[level]
+        )
+    )
+    tint = rng.normal(0, (0.025, 0.04, 0.05)[level], 3)
+    clipped = bool(rng.random() < (0.25, 0.3, 0.3)[level])
+    tilt = rng.normal(0, (0.0, 0.6, 2.6)[level], 2) * np.pi / 180
+    return Recipe(
+        kind=kind,
+        um_per_px=scale,
+        distance_mm=float(rng.uniform(12, 24)),
+        tilt_rad=(float(tilt[0]), float(tilt[1])),
+        k1=between((-0.05, 0.1), (-0.4, 0.4), (-0.9, 0.6)),
+        k2=between((0, 0.5), (-1, 1), (-2, 2)),
+        melanin=melanin,
+        redness=float(np.clip(rng.normal(0.25 + 0.22 * grades[2], 0.15), 0, 1.2)),
+        sallowness=float(np.clip(rng.normal(0.4, 0.3), 0, 1)),
+        tint_bgr=(float(1 + tint[0]), float(1 + tint[1] * 0.3), float(1 + tint[2] * 0.6)),
+        grades=(grades[0], grades[1], grades[2]),
+        wetness=float(np.clip(0.12 + 0.25 * grades[1] + rng.normal(0, 0.12), 0, 1)),
+        bald=bool(rng.random() < (0.0, 0.05, 0.05)[level]),
+        head_colour=colour,
+        stray_share=between((0.0, 0.02), (0.0, 0.15), (0.0, 0.25)),
+        units_per_cm2=between((40, 85), (32, 85), (32, 85)),
+        empty_share=between((0.0, 0.08), (0.02, 0.15), (0.03, 0.25)),
+        diameter_um=between((58, 88), (50, 88), (45, 90)),
+        vellus_share=between((0.06, 0.16), (0.06, 0.22), (0.08, 0.3)),
+        clipped_um=float(rng.uniform(450, 1500)) if clipped else None,
+        curl=float(rng.gamma(1.3, (0.05, 0.08, 0.13)[level])),
+        heading=float(rng.uniform(0, 2 * np.pi)),
+        heading_spread=between((0.12, 0.4), (0.15, 0.6), (0.2, 0.9)),
+        height_um=between((60, 160), (100, 420), (150, 600)),
+        light_azimuth=float(rng.uniform(0, 2 * np.pi)),
+        shadow=between((0.12, 0.3), (0.12, 0.38), (0.15, 0.45)),
+        blur_px_per_um=between((0.0, 0.0), (0.0, 0.009), (0.0, 0.011)) * 8.0 / scale,
+        defocus_px=between((0.35, 0.6), (0.5, 1.0), (0.75, 1.8)),
+        noise=between((0.003, 0.007), (0.007, 0.016), (0.015, 0.034)),
+        jpeg_quality=int(between((90, 97), (79, 93), (55, 83))),
+        vignetting=between((0.04, 0.2), (0.08, 0.3), (0.1, 0.4)),
+        gain=between((0.95, 1.05), (0.9, 1.08), (0.85, 1.12)),
+        sharpen=between((0.0, 0.25), (0.0, 0.4), (0.0, 0.6)),
+        chroma_px=between((0.0, 0.5), (0.0, 0.8), (0.0, 1.3)),
+    )

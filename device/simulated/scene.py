@@ -1,0 +1,243 @@
+"""The stage put together: from a seed to a rendered scalp, and from there through lens and sensor to a frame with its truth."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from device.simulated.fields import Picture
+from device.simulated.flakes import paint_flakes, paint_scale
+from device.simulated.hair import Unit, grow
+from device.simulated.lens import Lens, defocus, lateral_colour, lens_for, vignette
+from device.simulated.recipe import KINDS, Kind, Recipe, draw_recipe
+from device.simulated.sensor import Image, expose, jpeg_bytes
+from device.simulated.shading import SeenShaft, paint_opening, paint_root, paint_shadows, paint_shaft, see
+from device.simulated.skin import paint_skin
+from device.simulated.truth import FREE, UNDER_FLAKE, UNDER_HAIR, TrueFollicle, TrueHair, Truth
+
+MIN_SIDE, MAX_PIXELS = 64, 9_000_000  # a float picture of 9 Mpx is 108 MB, and several are held at once
+BLANK_ORDER = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A rendered scalp before any fault of lens and sensor.
+
+    Attributes:
+        picture: float32 (height, width, 3) BGR 0…1, evenly lit and sharp (but for hair out of the focal plane).
+        mask: bool (height, width), visible hair; see truth.py for the definition.
+    """
+
+    recipe: Recipe
+    lens: Lens
+    picture: Picture
+    mask: NDArray[np.bool_]
+    truth: Truth
+
+
+@dataclass(frozen=True, eq=False)
+class RenderedFrame:
+    """A frame as the simulated camera delivers it. `image` uint8 (height, width, 3) BGR, decoded from `jpeg`; `mask` bool (height, width)."""
+
+    image: Image
+    jpeg: bytes
+    mask: NDArray[np.bool_]
+    truth: Truth
+    um_per_px: float
+
+
+def render_frame(seed: int, *, width: int = 640, height: int = 480, kind: Kind = "easy", um_per_px: float | None = None) -> RenderedFrame:
+    """One frame with its exact truth, the same for the same arguments.
+
+    Args:
+        kind: easy (dark hair, clean skin, good camera), realistic, or hard (pale hair, flakes, blur, noise).
+        um_per_px: fixes the scale of the picture; drawn from the seed where None.
+
+    Raises:
+        ValueError: an unknown kind, or a size below MIN_SIDE or above MAX_PIXELS.
+    """
+    scene = render_scene(seed, width=width, height=height, kind=kind, um_per_px=um_per_px)
+    recipe = scene.recipe
+    rng = np.random.default_rng([seed, 7])
+    shape = (height, width)
+    lit = scene.picture * (vignette(shape, recipe.vignetting, tuple(rng.normal(0, 0.12, 2))) * np.float32(recipe.gain))[..., None]
+    lit *= np.array(recipe.tint_bgr, np.float32)
+    seen = lateral_colour(defocus(np.clip(lit, 0, 1), recipe.defocus_px * width / 640), recipe.chroma_px * width / 640)
+    jpeg = jpeg_bytes(expose(seen, rng, noise=recipe.noise, sharpen=recipe.sharpen), recipe.jpeg_quality)
+    image = np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), np.uint8)
+    return RenderedFrame(image, jpeg, scene.mask, scene.truth, scene.truth.um_per_px)
+
+
+def render_scene(
+    seed: int,
+    *,
+    width: int = 640,
+    height: int = 480,
+    kind: Kind = "easy",
+    um_per_px: float | None = None,
+    bald: bool | None = None,
+) -> Scene:
+    """A scalp under a perfect lens and sensor, the same for the same arguments.
+
+    Raises:
+        ValueError: an unknown kind, or a size below MIN_SIDE or above MAX_PIXELS.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"{kind!r} is no kind of scene: choose {', '.join(KINDS)}")
+    if min(width, height) < MIN_SIDE or width * height > MAX_PIXELS:
+        raise ValueError(f"{width}×{height} px cannot be rendered: each side ≥ {MIN_SIDE} px, at most {MAX_PIXELS / 1e6:g} megapixels")
+    streams = [np.random.default_rng([seed, subject]) for subject in range(5)]
+    recipe = draw_recipe(streams[0], kind)
+    recipe = replace(
+        recipe,
+        um_per_px=recipe.um_per_px * 640 / width if um_per_px is None else um_per_px,
+        bald=recipe.bald if bald is None else bald,
+    )
+    lens = lens_for(width, height, recipe.um_per_px, recipe.distance_mm, recipe.tilt_rad, recipe.k1, recipe.k2)
+    shape = (height, width)
+    units, shafts = grow(recipe, lens, streams[1])
+    seen = [s for s in (see(shaft, lens, recipe) for shaft in shafts) if s is not None]
+    seen.sort(key=lambda s: float(np.median(s.shaft.points_um[:, 2])))  # what lies lower is painted first
+    picture = paint_skin(recipe, shape, streams[2])
+    paint_scale(picture, recipe, streams[3])
+    _paint_openings(picture, units, seen, lens, recipe, streams[4])
+    paint_shadows(picture, seen, recipe)
+    bare = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+    owner = np.full(shape, BLANK_ORDER, np.int32)
+    for index, shaft in enumerate(seen):
+        paint_shaft(picture, owner, index, shaft, recipe)
+    contrast = _contrasts(picture, bare, owner, len(seen), recipe)
+    hidden = paint_flakes(picture, recipe, streams[3])
+    mask = (owner != BLANK_ORDER) & ~hidden
+    truth = _truth(seed, recipe, lens, units, seen, owner, hidden, contrast)
+    return Scene(recipe, lens, picture, mask, truth)
+
+
+def _paint_openings(
+    picture: Picture, units: list[Unit], seen: list[SeenShaft], lens: Lens, recipe: Recipe, rng: np.random.Generator
+) -> None:
+    colours = {s.shaft.unit_id: s.shaft.bgr for s in seen}
+    for unit in units:
+        paint_opening(picture, unit, lens, recipe, colours.get(unit.id), rng)
+    for shaft in seen:
+        paint_root(picture, shaft, recipe)
+
+
+def _contrasts(picture: Picture, bare: NDArray[np.float32], owner: NDArray[np.int32], count: int, recipe: Recipe) -> NDArray[np.float64]:
+    """Mean difference of each shaft's visible pixels from the skin beneath, grey levels 0–255 (count,); 0 where none is visible."""
+    at = np.flatnonzero(owner.ravel() != BLANK_ORDER)
+    who = owner.ravel()[at]
+    difference = (cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY).ravel()[at] - bare.ravel()[at]) * (255 * recipe.gain)
+    sums = np.bincount(who, weights=difference, minlength=count)
+    return np.asarray(np.abs(sums) / np.maximum(np.bincount(who, minlength=count), 1), np.float64)
+
+
+def _truth(
+    seed: int,
+    recipe: Recipe,
+    lens: Lens,
+    units: list[Unit],
+    seen: list[SeenShaft],
+    owner: NDArray[np.int32],
+    hidden: NDArray[np.bool_],
+    contrast: NDArray[np.float64],
+) -> Truth:
+    places = lens.project(np.array([[u.x_um, u.y_um, 0.0] for u in units]).reshape(-1, 3))[0]
+    within = _in_frame(places, lens)
+    hairs = [h for i, s in enumerate(seen) if (h := _true_hair(i, s, lens, owner, hidden, float(contrast[i]))) is not None]
+    of_unit: dict[int, list[TrueHair]] = {}
+    for hair in hairs:
+        of_unit.setdefault(hair.follicle_id, []).append(hair)
+    follicles = tuple(
+        TrueFollicle(
+            unit.id,
+            float(x),
+            float(y),
+            unit.hairs,
+            sum(h.counted for h in of_unit.get(unit.id, [])),
+            bool(hidden[min(round(y), lens.height - 1), min(round(x), lens.width - 1)]),
+        )
+        for unit, (x, y), inside in zip(units, places, within, strict=True)
+        if inside
+    )
+    rooted_units = {f.id for f in follicles}
+    scales = lens.scales_um_per_px
+    return Truth(
+        kind=recipe.kind,
+        seed=seed,
+        width=lens.width,
+        height=lens.height,
+        um_per_px=lens.centre_um_per_px,
+        um_per_px_min=float(scales.min()),
+        um_per_px_mean=float(scales.mean()),
+        um_per_px_max=float(scales.max()),
+        area_cm2=lens.area_cm2,
+        bald=recipe.bald,
+        grades=recipe.grades,
+        hairs=tuple(replace(h, rooted_in_frame=h.follicle_id in rooted_units) for h in hairs),
+        follicles=follicles,
+        lens={
+            "fx": round(lens.focal_px, 4),
+            "fy": round(lens.focal_px, 4),
+            "cx": lens.centre_px[0],
+            "cy": lens.centre_px[1],
+            "k1": round(lens.k1, 5),
+            "k2": round(lens.k2, 5),
+            "distance_mm": round(lens.distance_mm, 4),
+            "tilt_deg": [round(math.degrees(v), 4) for v in lens.tilt_rad],
+        },
+        degradation={
+            "defocus_sigma_px": round(recipe.defocus_px * lens.width / 640, 4),
+            "noise_sigma": round(recipe.noise, 4),
+            "jpeg_quality": recipe.jpeg_quality,
+            "vignetting": round(recipe.vignetting, 4),
+            "gain": round(recipe.gain, 4),
+            "sharpen": round(recipe.sharpen, 4),
+            "chroma_px": round(recipe.chroma_px * lens.width / 640, 4),
+        },
+    )
+
+
+def _in_frame(points: NDArray[np.float64], lens: Lens) -> NDArray[np.bool_]:
+    x, y = points[:, 0], points[:, 1]
+    return np.asarray((x >= -0.5) & (y >= -0.5) & (x < lens.width - 0.5) & (y < lens.height - 0.5), np.bool_)
+
+
+def _true_hair(
+    index: int, seen: SeenShaft, lens: Lens, owner: NDArray[np.int32], hidden: NDArray[np.bool_], contrast: float
+) -> TrueHair | None:
+    """The truth of one shaft, None where no point of it lies in the frame; `rooted_in_frame` is set by the caller."""
+    within = _in_frame(seen.points_px, lens)
+    if not within.any():
+        return None
+    x, y = seen.points_px[within].T
+    column = np.clip(np.rint(x).astype(int), 0, lens.width - 1)
+    row = np.clip(np.rint(y).astype(int), 0, lens.height - 1)
+    covered = np.where(hidden[row, column], UNDER_FLAKE, np.where(owner[row, column] == index, FREE, UNDER_HAIR))
+    # a point stands for half of the way to each neighbour, so that a stretch between two states is shared between them
+    steps = np.hypot(*np.diff(seen.points_px, axis=0).T)
+    share = (np.concatenate([[0.0], steps]) + np.concatenate([steps, [0.0]]))[within] / 2
+    d_um, d_px = seen.shaft.d_um, seen.d_px
+    body = np.ones(len(d_um), bool)
+    if seen.shaft.tip == "taper":
+        body = d_um > 0.8 * np.median(d_um[: max(2, len(d_um) // 2)])
+    body = (body & within) if (body & within).any() else within
+    return TrueHair(
+        id=index,
+        follicle_id=seen.shaft.unit_id,
+        rooted_in_frame=False,
+        colour=seen.shaft.colour,
+        tip=seen.shaft.tip,
+        nominal_um=seen.shaft.nominal_um,
+        diameter_um=float(np.median(d_um[body])),
+        diameter_px=float(np.median(d_px[body])),
+        length_px=float(share.sum()),
+        visible_length_px=float(share[covered == FREE].sum()),
+        contrast=contrast,
+        out_of_focus_px=float(np.median(seen.blur_px[within])),
+        points=np.stack([x, y, d_um[within], d_px[within], covered.astype(float)], 1),
+    )

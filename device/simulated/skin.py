@@ -1,0 +1,114 @@
+"""The skin of the stage: tone, marbling, redness, creases, pores, speckle, fine vessels and the shine of a moist surface."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from device.simulated.fields import Field, Picture, fractal_field, smooth_field
+from device.simulated.recipe import Recipe
+
+# skin as displayed under white LEDs from very light to very dark (BGR 0…1), interpolated by melanin
+TONES = np.array(
+    [(0.76, 0.81, 0.93), (0.62, 0.71, 0.88), (0.50, 0.61, 0.80), (0.40, 0.51, 0.69), (0.28, 0.38, 0.54), (0.18, 0.25, 0.37)], np.float32
+)
+RED = np.array([-0.10, -0.155, 0.01], np.float32)  # what blood adds
+SALLOW = np.array([-0.075, 0.012, 0.015], np.float32)  # what keratin and carotene add
+
+
+def paint_skin(recipe: Recipe, shape: tuple[int, int], rng: np.random.Generator) -> Picture:
+    """The bare skin, float32 (height, width, 3) BGR 0…1, evenly lit."""
+    scale = recipe.um_per_px
+    tone = np.array([np.interp(recipe.melanin * 5, range(6), TONES[:, k]) for k in range(3)], np.float32)
+    tone = tone + RED * np.float32(0.45 * recipe.redness) + SALLOW * np.float32(recipe.sallowness)
+    rough = np.float32({"easy": 0.75, "realistic": 1.0, "hard": 1.1}[recipe.kind])
+
+    broad = fractal_field(rng, shape, 1800 / scale, 3)
+    blood = fractal_field(rng, shape, 900 / scale, 4, 0.65)
+    yellow = fractal_field(rng, shape, 1500 / scale, 3, 0.6)
+    marble = fractal_field(rng, shape, 170 / scale, 3, 0.8)
+    fine = fractal_field(rng, shape, 42 / scale, 3, 0.85)
+    light = 1 + rough * (0.045 * broad + 0.028 * marble + 0.018 * fine)
+    skin = np.empty((*shape, 3), np.float32)
+    blush = np.float32(0.30 + 0.35 * recipe.redness) * blood + np.float32(0.30) * marble
+    for k in range(3):
+        skin[..., k] = (tone[k] + RED[k] * rough * blush * 0.55 + SALLOW[k] * rough * yellow * 0.7) * light
+    relief = _relief(recipe, shape, rng)
+    skin *= (1 + 0.035 * rough * relief)[..., None]
+    _vessels(skin, recipe, rng)
+    _pores(skin, recipe, rng)
+    _shine(skin, relief, recipe, rng)
+    return skin
+
+
+def _relief(recipe: Recipe, shape: tuple[int, int], rng: np.random.Generator) -> Field:
+    """Light on the furrows of the skin: ridges of two crossing systems, lit from one side."""
+    angle = recipe.heading + rng.normal(0, 0.3)
+    furrows = np.zeros(shape, np.float32)
+    for turn, strength in ((0.0, 1.0), (rng.uniform(0.9, 1.4), 0.75)):
+        waves = smooth_field(rng, shape, max(3.0, rng.uniform(110, 170) / recipe.um_per_px), stretch=3.0, angle=angle + turn)
+        furrows += np.float32(strength) * np.exp(-np.abs(waves) * 5)
+    height = -furrows + 0.5 * smooth_field(rng, shape, max(2.0, 30 / recipe.um_per_px))
+    lit = cv2.Sobel(height, cv2.CV_32F, 1, 0) * math.cos(recipe.light_azimuth) + cv2.Sobel(height, cv2.CV_32F, 0, 1) * math.sin(
+        recipe.light_azimuth
+    )
+    spread = float(lit.std()) or 1.0
+    return np.asarray(np.clip(lit / spread, -2.5, 3) - 0.8 * furrows, np.float32)
+
+
+def _vessels(skin: Picture, recipe: Recipe, rng: np.random.Generator) -> None:
+    """Fine branching capillaries under the surface, more of them on inflamed skin."""
+    height, width = skin.shape[:2]
+    millimetres = width * height * (recipe.um_per_px / 1000) ** 2
+    count = rng.poisson(millimetres * (0.05 + 0.14 * recipe.grades[2]))
+    if count == 0:
+        return
+    ink = np.zeros((height, width), np.float32)
+    for _ in range(min(count, 60)):
+        steps = int(rng.uniform(20, 60))
+        turn = rng.uniform(0, 2 * math.pi) + np.cumsum(rng.normal(0, 0.32, steps))
+        start = rng.uniform((0, 0), (width, height))
+        stride = 14 / recipe.um_per_px
+        path = start + np.cumsum(np.stack([np.cos(turn), np.sin(turn)], 1) * stride, 0)
+        thick = max(1, round(rng.uniform(8, 22) / recipe.um_per_px))
+        strength = float(rng.uniform(0.25, 0.8))
+        cv2.polylines(ink, [np.rint(path * 16).astype(np.int32)], False, strength, thick, cv2.LINE_AA, 4)
+        if rng.random() < 0.5:
+            fork = path[steps // 2] + np.cumsum(np.stack([np.cos(turn[::-1] + 0.7), np.sin(turn[::-1] + 0.7)], 1)[: steps // 2] * stride, 0)
+            cv2.polylines(ink, [np.rint(fork * 16).astype(np.int32)], False, strength * 0.8, max(1, thick - 1), cv2.LINE_AA, 4)
+    ink = np.asarray(cv2.GaussianBlur(ink, (0, 0), max(0.7, 7 / recipe.um_per_px)), np.float32)
+    ink *= np.float32(0.55)
+    for k, shade in enumerate((0.40, 0.52, 0.16)):
+        skin[..., k] *= 1 - ink * np.float32(shade)
+
+
+def _pores(skin: Picture, recipe: Recipe, rng: np.random.Generator) -> None:
+    """Bright grains of keratin, small and everywhere, and a few larger soft ones (sweat pores, sebaceous grains)."""
+    height, width = skin.shape[:2]
+    millimetres = width * height * (recipe.um_per_px / 1000) ** 2
+    ink = np.zeros((height, width), np.float32)
+    for per_mm2, low, high, bright in ((14.0, 6, 14, 0.55), (4.0, 14, 30, 0.4)):
+        count = min(rng.poisson(millimetres * per_mm2 * rng.uniform(0.4, 1.2)), 4000)
+        places = rng.uniform((0, 0), (width, height), (count, 2))
+        radii = np.maximum(rng.uniform(low, high, count) / recipe.um_per_px / 2, 0.5)
+        strength = rng.uniform(0.2, 1.0, count) ** 1.5 * bright
+        for (x, y), radius, value in zip(places, radii, strength, strict=True):
+            cv2.circle(ink, (round(x * 16), round(y * 16)), round(radius * 16), float(value), -1, cv2.LINE_AA, 4)
+    ink = np.asarray(cv2.GaussianBlur(ink, (0, 0), 0.7), np.float32)
+    skin += (1 - skin) * (ink * np.float32(0.5))[..., None]
+
+
+def _shine(skin: Picture, relief: Field, recipe: Recipe, rng: np.random.Generator) -> None:
+    """LED light mirrored by a moist surface: sparkle on the relief where the film is thick, bluish white."""
+    if recipe.wetness < 0.05:
+        return
+    shape = skin.shape[:2]
+    scale = recipe.um_per_px
+    film = np.clip(smooth_field(rng, shape, 1100 / scale) + np.float32(2.2 * recipe.wetness - 1.3), 0, 1.5)
+    facets = fractal_field(rng, shape, 26 / scale, 3, 0.9) + 0.6 * smooth_field(rng, shape, 110 / scale) + 0.35 * relief
+    sparkle = np.clip(facets - np.float32(1.75 - 0.45 * recipe.wetness), 0, 1.2) * film
+    veil = film * np.float32(0.05) * (1 + 0.3 * facets)
+    sheen = np.clip(sparkle * np.float32(0.8) + np.maximum(veil, 0) * np.float32(recipe.wetness), 0, 0.92)
+    skin += (np.array([1.0, 0.99, 0.95], np.float32) - skin) * sheen[..., None]
