@@ -1,0 +1,128 @@
+"""What the store says and keeps of a capture: its facts, its row, its sidecar file; and how the store itself is doing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from runtime.analysis.measurement import Measurement
+from runtime.errors import StoreError
+
+SIDECAR_SCHEMA: Final = "trichoscope/capture/1"
+MAX_SIDECAR_BYTES = 64 * 1024 * 1024  # a hundred times a crowded scalp's measurement
+PICTURE_NAME = r"^\d{8,19}-[0-9a-f]{16}\.(jpg|png)$"  # nothing that could lead out of its folder
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class CaptureFacts(BaseModel):
+    """How a picture came to be. `captured_ns` is the monotonic clock of this boot; the store adds boot and wall clock."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str = Field(max_length=4096, description="the camera's address, as its frames carry it")
+    frame_sequence: Count = Field(description="the frame's number in the run of its camera")
+    captured_ns: Count = Field(description="monotonic clock of this boot when the frame came in, ns")
+
+
+class CaptureRow(BaseModel):
+    """One kept capture without its hairs. Captures order by `id`; `taken_utc` is information, for clocks with a dead battery lie."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    id: Annotated[int, Field(ge=1)]
+    boot_id: str = Field(description="the boot in which captured_ns counts")
+    taken_utc: str = Field(description="wall clock, ISO 8601, as good as the device's clock was")
+    source: str
+    frame_sequence: Count
+    captured_ns: Count
+    picture: str = Field(pattern=PICTURE_NAME, description="file name in the folder of captures")
+    picture_bytes: Annotated[int, Field(ge=1)]
+    picture_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    width_px: Annotated[int, Field(ge=1)]
+    height_px: Annotated[int, Field(ge=1)]
+    hair_count: Count
+    follicle_count: Count
+    diameter_um_median: float | None
+    density_per_cm2: float | None
+    measurement_schema: str
+    program_version: str
+    models: dict[str, str]
+    calibration: str | None
+
+
+class Sidecar(BaseModel):
+    """The file NAME.json beside a picture: all that the database has of the capture, so that a lost database can be rebuilt."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    schema_: Literal["trichoscope/capture/1"] = Field(default=SIDECAR_SCHEMA, alias="schema")
+    capture: CaptureRow
+    measurement: Measurement
+
+    def to_bytes(self) -> bytes:
+        """The file's content, UTF-8."""
+        return self.model_dump_json(by_alias=True).encode()
+
+
+def read_sidecar(file: Path) -> Sidecar:
+    """The sidecar in `file`.
+
+    Raises:
+        StoreError: absent, too large, or not a sidecar of this version.
+    """
+    try:
+        with file.open("rb") as stream:
+            raw = stream.read(MAX_SIDECAR_BYTES + 1)
+        if len(raw) > MAX_SIDECAR_BYTES:
+            raise StoreError(f"{file}: larger than {MAX_SIDECAR_BYTES} bytes: not a sidecar of a capture")
+        return Sidecar.model_validate_json(raw)
+    except OSError as error:
+        raise StoreError(f"{file}: cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise StoreError(f"{file}: not a sidecar of a capture ({place}: {first['msg']})") from None
+
+
+@dataclass(frozen=True)
+class DamageReport:
+    """A database that was found damaged, or gone, when the store was opened.
+
+    Attributes:
+        reason: what was wrong, in SQLite's words where it has some.
+        moved_to: folder with the damaged files; None where there was nothing left to move.
+        captures_restored: captures that came back from their sidecar files.
+        pictures_left: pictures without a usable sidecar, moved to `orphans/`.
+    """
+
+    reason: str
+    moved_to: Path | None
+    captures_restored: int
+    pictures_left: int
+
+
+@dataclass(frozen=True)
+class StoreHealth:
+    """How the store is doing.
+
+    Attributes:
+        captures: rows in the database.
+        free_bytes, reserve_bytes: on the state folder's disk; `full` when free < reserve, captures are then refused.
+        missing_pictures: captures whose picture file was not there at the start.
+        restored, orphans: at this start, captures taken back from sidecars and stray files moved to `orphans/`.
+        damage: what happened to the database at this start, None when nothing did.
+    """
+
+    folder: Path
+    captures: int
+    free_bytes: int
+    reserve_bytes: int
+    full: bool
+    missing_pictures: int
+    restored: int
+    orphans: int
+    damage: DamageReport | None

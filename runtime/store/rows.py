@@ -1,0 +1,107 @@
+"""Captures as rows: every statement that the store sends to SQLite, each within whatever transaction its caller has open."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import zlib
+
+import structlog
+from pydantic import ValidationError
+
+from runtime.analysis.measurement import Measurement
+from runtime.errors import StoreError
+from runtime.store.errors import CaptureNotFoundError
+from runtime.store.records import MAX_SIDECAR_BYTES, CaptureRow
+
+_log = structlog.get_logger(__name__)
+
+_COLUMNS = tuple(CaptureRow.model_fields)
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM captures"
+_INSERT = f"INSERT INTO captures ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+
+
+def next_id(connection: sqlite3.Connection) -> int:
+    """The id of the next capture: one more than any that was ever committed."""
+    (given,) = connection.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'captures'").fetchone()
+    (present,) = connection.execute("SELECT coalesce(max(id), 0) FROM captures").fetchone()
+    return max(int(given), int(present)) + 1
+
+
+def has_capture(connection: sqlite3.Connection, id_: int) -> bool:
+    """Whether a row has this id."""
+    return connection.execute("SELECT 1 FROM captures WHERE id = ?", (id_,)).fetchone() is not None
+
+
+def insert_capture(connection: sqlite3.Connection, row: CaptureRow, measurement: Measurement, thumbnail: bytes | None) -> None:
+    """Add the row, its measurement and, where it is at hand, its thumbnail (JPEG)."""
+    values = row.model_dump() | {"models": json.dumps(row.models, ensure_ascii=False)}
+    connection.execute(_INSERT, tuple(values[column] for column in _COLUMNS))
+    compressed = zlib.compress(measurement.to_json().encode())
+    connection.execute("INSERT INTO measurements VALUES (?, ?)", (row.id, compressed))
+    if thumbnail is not None:
+        save_thumbnail(connection, row.id, thumbnail)
+
+
+def save_thumbnail(connection: sqlite3.Connection, id_: int, thumbnail: bytes) -> None:
+    """Put the thumbnail (JPEG) of a capture in, over one that is there."""
+    connection.execute("INSERT OR REPLACE INTO thumbnails VALUES (?, ?)", (id_, thumbnail))
+
+
+def load_capture(connection: sqlite3.Connection, id_: int) -> CaptureRow:
+    """One row. Raises CaptureNotFoundError; StoreError where it cannot be read."""
+    found = connection.execute(f"{_SELECT} WHERE id = ?", (id_,)).fetchone()
+    if found is None:
+        raise CaptureNotFoundError(f"there is no capture {id_}: it was never taken, or belongs to another state folder")
+    return _row(found)
+
+
+def list_captures(connection: sqlite3.Connection, limit: int, before_id: int) -> list[CaptureRow]:
+    """At most `limit` rows with ids below `before_id`, newest first."""
+    listed = []
+    for found in connection.execute(f"{_SELECT} WHERE id < ? ORDER BY id DESC LIMIT ?", (before_id, limit)):
+        try:
+            listed.append(_row(found))
+        except StoreError as error:
+            _log.error("row left out of a list", reason=str(error))  # one bad row must not hide the others
+    return listed
+
+
+def load_measurement(connection: sqlite3.Connection, id_: int) -> Measurement:
+    """The whole measurement of a capture, validated. Raises StoreError where it is not there or damaged."""
+    found = connection.execute("SELECT json_zlib FROM measurements WHERE capture_id = ?", (id_,)).fetchone()
+    if found is None:
+        raise StoreError(f"capture {id_} has no measurement in the database")
+    unpack = zlib.decompressobj()
+    try:
+        text = unpack.decompress(found[0], MAX_SIDECAR_BYTES)
+        if not unpack.eof:
+            raise StoreError(f"the measurement of capture {id_} is cut short or too large")
+        return Measurement.model_validate_json(text)
+    except (zlib.error, ValidationError, TypeError) as error:
+        raise StoreError(f"the measurement of capture {id_} is damaged in the database") from error
+
+
+def load_thumbnail(connection: sqlite3.Connection, id_: int) -> bytes | None:
+    """The thumbnail (JPEG) of a capture; None where there is none yet."""
+    found = connection.execute("SELECT jpeg FROM thumbnails WHERE capture_id = ?", (id_,)).fetchone()
+    return None if found is None else bytes(found[0])
+
+
+def count_captures(connection: sqlite3.Connection) -> int:
+    """How many captures there are."""
+    return int(connection.execute("SELECT count(*) FROM captures").fetchone()[0])
+
+
+def beat(connection: sqlite3.Connection, boot_id: str) -> int:
+    """Write to the disk, durably: one more beat. Returns how many there were in this database's life."""
+    connection.execute("UPDATE heartbeat SET beats = beats + 1, boot_id = ? WHERE id = 1", (boot_id,))
+    return int(connection.execute("SELECT beats FROM heartbeat").fetchone()[0])
+
+
+def _row(values: tuple[object, ...]) -> CaptureRow:
+    fields = dict(zip(_COLUMNS, values, strict=True))
+    try:
+        return CaptureRow.model_validate(fields | {"models": json.loads(str(fields["models"]))})
+    except (ValidationError, json.JSONDecodeError) as error:
+        raise StoreError(f"the row of capture {fields['id']} is damaged in the database: restart the daemon") from error
