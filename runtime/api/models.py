@@ -1,0 +1,114 @@
+"""What the API answers, as types: they make the OpenAPI description, and no answer leaves without fitting them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from device.capture import CaptureState
+from runtime.analysis.measurement import Measurement
+from runtime.workers.analysis import AnalysisState
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class Answer(BaseModel):
+    """Base of everything that is answered: closed to other keys, finite numbers only."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Problem(Answer):
+    """Every error."""
+
+    error: str = Field(description="what is wrong, for a person")
+    remedy: str = Field(description="what to do about it")
+
+
+class CameraNow(Answer):
+    """The camera at this moment."""
+
+    state: CaptureState
+    message: str = Field(description="for a person; says what to do where something must be done")
+    name: str
+    width: int | None = Field(description="px, null while no camera is open")
+    height: int | None
+    fps: float | None = Field(description="frames per second that the camera promises")
+
+
+class AnalysisNow(Answer):
+    """The live analysis at this moment."""
+
+    state: AnalysisState
+    message: str
+
+
+class StatusAnswer(Answer):
+    """How the daemon is."""
+
+    version: str
+    camera: CameraNow
+    analysis: AnalysisNow
+    capture_fps: float = Field(description="frames per second that really come")
+    results_per_s: float
+    frames: Count
+    frames_lost: Count = Field(description="gaps in the camera's own numbering")
+    frames_damaged: Count
+    camera_reconnects: Count
+    results: Count
+    captures_kept: Count = Field(description="since the start of the daemon")
+    captures_waiting: Count
+    live_clients: Count
+    store_problem: str | None = Field(description="why nothing can be kept at present, null where it can")
+
+
+class CaptureWish(BaseModel):
+    """What a capture is of."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+    site: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")] | None = Field(
+        default=None, description="part of the scalp: frontal, mid, vertex, left temporal, right temporal, occipital"
+    )
+
+
+class CaptureSummary(Answer):
+    """A kept capture, as the list shows it."""
+
+    id: int
+    taken_at: str = Field(description="UTC, ISO 8601")
+    site: str | None
+    width_px: int
+    height_px: int
+    hair_count: Count
+    sha256: str = Field(description="of the picture's file")
+
+
+class CaptureAnswer(CaptureSummary):
+    """A kept capture with its measurement."""
+
+    measurement: Measurement
+
+
+class CapturePage(Answer):
+    """Captures, newest first."""
+
+    captures: list[CaptureSummary]
+    next_before: int | None = Field(description="give it as `before` for the next page; null on the last")
+
+
+class PartHealth(Answer):
+    """One part of the daemon."""
+
+    name: Literal["capture", "analysis", "store", "server"]
+    ok: bool
+    state: str
+    message: str
+
+
+class HealthAnswer(Answer):
+    """Whether every part works, and what is wrong where one does not."""
+
+    ok: bool
+    parts: list[PartHealth]

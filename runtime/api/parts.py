@@ -1,0 +1,137 @@
+"""The parts of the running daemon that the API looks at, and what they say of themselves at this moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from device.capture import CaptureLoop
+from device.slot import LatestFrameSlot
+from runtime.api.bridge import Bridge
+from runtime.api.metrics import Metrics, Reading
+from runtime.api.models import AnalysisNow, CameraNow
+from runtime.store.captures import CaptureStore
+from runtime.store.records import CaptureRow
+from runtime.workers.analysis import AnalysisWorker
+from runtime.workers.captures import CaptureWorker
+from runtime.workers.watchdog import PartReport
+
+
+@dataclass(frozen=True)
+class Deadlines:
+    """How old a part's beat may be, seconds."""
+
+    capture_s: float = 20.0
+    analysis_s: float = 20.0
+    store_s: float = 20.0
+    server_s: float = 10.0
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything behind the API. The threads of `capture`, `analysis` and `captures` are started and stopped elsewhere."""
+
+    slot: LatestFrameSlot
+    capture: CaptureLoop
+    analysis: AnalysisWorker
+    captures: CaptureWorker[CaptureRow]
+    store: CaptureStore
+    bridge: Bridge
+    deadlines: Deadlines = Deadlines()
+    metrics: Metrics = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "metrics", Metrics(self.readings))
+
+    def camera_state(self) -> CameraNow:
+        """The camera at this moment."""
+        status = self.capture.status
+        info = status.camera
+        return CameraNow(
+            state=status.state,
+            message=status.message,
+            name=self.capture.camera_uri,
+            width=info.width if info else None,
+            height=info.height if info else None,
+            fps=info.fps if info else None,
+        )
+
+    def analysis_state(self) -> AnalysisNow:
+        """The live analysis at this moment."""
+        status = self.analysis.status
+        return AnalysisNow(state=status.state, message=status.message)
+
+    def reports(self) -> list[PartReport]:
+        """What supervision looks at. Any thread."""
+        return [self._capture_report(), self._analysis_report(), self._store_report(), self._server_report()]
+
+    def _capture_report(self) -> PartReport:
+        status = self.capture.status
+        at_rest = status.state == "ended"  # the thread has ended too, as it should
+        crashed = not self.capture.alive and not at_rest
+        return PartReport(
+            name="capture",
+            state=status.state,
+            message=status.message,
+            ok=status.state != "failed" and not crashed,
+            beat_ns=None if at_rest else status.beat_ns,
+            deadline_s=self.deadlines.capture_s,
+            given_up=status.gave_up or crashed,
+        )
+
+    def _analysis_report(self) -> PartReport:
+        status = self.analysis.status
+        return PartReport(
+            name="analysis",
+            state=status.state,
+            message=status.message,
+            ok=status.state != "failing" and self.analysis.alive,
+            beat_ns=status.beat_ns,
+            deadline_s=self.deadlines.analysis_s,
+            given_up=not self.analysis.alive,
+        )
+
+    def _store_report(self) -> PartReport:
+        captures = self.captures
+        return PartReport(
+            name="store",
+            state="writing" if captures.working else "ready" if captures.problem is None else "failing",
+            message=captures.problem or "captures can be kept",
+            ok=captures.problem is None and captures.alive,
+            beat_ns=captures.beat_ns,
+            deadline_s=self.deadlines.store_s,
+            given_up=not captures.alive,
+        )
+
+    def _server_report(self) -> PartReport:
+        return PartReport(
+            name="server",
+            state="serving",
+            message="the page is served",
+            ok=True,
+            beat_ns=self.bridge.answered_ns,
+            deadline_s=self.deadlines.server_s,
+        )
+
+    def readings(self) -> Iterable[Reading]:
+        """The numbers of all parts, for Prometheus."""
+        capture, analysis, captures = self.capture.status, self.analysis.status, self.captures
+        yield Reading("frames", "Frames published by the capture thread", capture.frames, True)
+        yield Reading("frames_lost", "Gaps in the camera's own numbering", capture.lost, True)
+        yield Reading("frames_damaged", "Frames dropped because they were cut short or no picture", capture.damaged, True)
+        yield Reading("frames_overwritten", "Frames replaced before the analysis took them", self.slot.overwritten, True)
+        yield Reading("camera_reconnects", "Times the camera came back", capture.reconnects, True)
+        yield Reading("camera_failures", "Attempts that ended in a failure of the driver", capture.failures, True)
+        yield Reading("capture_fps", "Frames per second of the last two seconds", self.capture.rate.per_second(), False)
+        yield Reading("results", "Frames measured live", analysis.measured, True)
+        yield Reading("results_failed", "Frames whose analysis failed", analysis.failures, True)
+        yield Reading("results_undecodable", "Frames that were no picture", analysis.undecodable, True)
+        yield Reading("results_per_second", "Results per second of the last two seconds", self.analysis.rate.per_second(), False)
+        if analysis.last_ms is not None:
+            yield Reading("result_seconds", "Time that the last live result took", analysis.last_ms / 1e3, False)
+        yield Reading("captures_kept", "Captures stored", captures.kept, True)
+        yield Reading("captures_failed", "Captures that could not be stored", captures.failed, True)
+        yield Reading("captures_refused", "Captures refused because the queue was full", captures.refused, True)
+        yield Reading("captures_waiting", "Captures in the queue", captures.waiting, False)
+        for report in self.reports():
+            yield Reading("part_ok", "1 where the part works or is in a state that is no failure", report.ok, False, {"part": report.name})

@@ -1,0 +1,231 @@
+"""The daemon, put together: which parts there are, the order in which they start, and that they end in reverse, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from types import FrameType
+from typing import TypeVar
+
+import cv2
+import structlog
+
+from device.camera import make_camera
+from device.capture import CaptureLoop, Patience
+from device.errors import CameraUriError
+from device.frame import Frame
+from device.slot import LatestFrameSlot
+from runtime import __version__
+from runtime.analysis.classical import ClassicalSegmenter
+from runtime.api.app import make_app
+from runtime.api.bridge import Bridge
+from runtime.api.parts import Deadlines, Parts
+from runtime.api.server import PageServer, address_of, bind_port
+from runtime.config import Settings
+from runtime.errors import TrichoscopeError
+from runtime.store.captures import CaptureStore
+from runtime.store.pictures import Suffix
+from runtime.store.records import CaptureFacts, CaptureRow
+from runtime.workers.analysis import AnalysisWorker
+from runtime.workers.captures import CaptureWorker
+from runtime.workers.measuring import FrameMeasurer
+from runtime.workers.notify import ServiceManager
+from runtime.workers.watchdog import Supervisor
+
+log = structlog.get_logger(__name__)
+
+Entered = TypeVar("Entered")
+
+# A thread that computes in Python holds the interpreter for this long before another gets its turn. At the default of 5 ms a
+# frame waits for several such turns on its way to the page; shorter than 1 ms the switching itself begins to cost.
+SWITCH_INTERVAL_S = 0.001
+
+
+class DaemonError(TrichoscopeError):
+    """A part of the daemon could not be started, or gave up while it ran; the message names the part and the remedy."""
+
+
+class StopRequestedError(BaseException):
+    """SIGTERM or SIGINT while the parts are being started: ends that at once, like KeyboardInterrupt, and unwinds what stands."""
+
+
+class StopSignal:
+    """SIGTERM and SIGINT: while the parts start they interrupt, then they stop the server, then they are ignored."""
+
+    def __init__(self) -> None:
+        self._interrupts = True
+
+    @contextmanager
+    def caught(self) -> Iterator[None]:
+        """Take the two signals while the context is open. Outside the main thread there is nothing to take."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._take) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def leave_to_server(self) -> None:
+        """From here on uvicorn takes them, stops serving, and hands them on to us, where nothing is left to do."""
+        self._interrupts = False
+
+    def _take(self, number: int, _frame: FrameType | None) -> None:
+        if self._interrupts:
+            self._interrupts = False
+            raise StopRequestedError(signal.Signals(number).name)
+
+
+class Daemon:
+    """The daemon for one configuration. `run` does not return before it is told to stop."""
+
+    def __init__(self, settings: Settings, *, announce: Callable[[str], None]) -> None:
+        """Store the arguments. `announce` is called with the address of the page as soon as it is served."""
+        self._settings = settings
+        self._announce = announce
+        self._server: PageServer | None = None
+        self._lost_part: str | None = None
+
+    def run(self) -> None:
+        """Start the parts, serve, and end them in reverse.
+
+        Raises:
+            TrichoscopeError: a part could not be started or gave up; the message names it and the remedy.
+        """
+        stop_signal = StopSignal()
+        with stop_signal.caught():
+            try:
+                with ExitStack() as stack:
+                    self._start_and_serve(stack, stop_signal)
+            except StopRequestedError as error:
+                log.info("stopped while starting", signal=str(error))
+        if self._lost_part is not None:
+            raise DaemonError(f"{self._lost_part}: the daemon ended so that it can be started afresh")
+
+    def stop(self) -> None:
+        """Have `run` return soon. Any thread."""
+        if self._server is not None:
+            self._server.stop()
+
+    def _start_and_serve(self, stack: ExitStack, stop_signal: StopSignal) -> None:
+        settings = self._settings
+        _share_the_processor(settings.analysis.opencv_threads)
+        bound = _start(stack, "server", contextlib.closing(bind_port(settings.server.host, settings.server.port)))
+        manager = _start(stack, "service manager", ServiceManager())
+        parts = self._start_parts(stack)
+
+        def serving() -> None:
+            manager.say_ready()
+            log.info("serving", address=address_of(bound), camera=settings.camera.uri, version=__version__)
+            self._announce(address_of(bound))
+
+        app = make_app(parts, port=bound.getsockname()[1], max_clients=settings.server.max_clients)
+        self._server = PageServer(app, serving)
+        _start(stack, "supervision", Supervisor(parts.reports, manager, nudge=parts.bridge.wake, end=self._lose_part))
+        stop_signal.leave_to_server()
+        asyncio.run(self._server.serve_on(bound, parts.bridge))
+        log.info("stopping")
+
+    def _start_parts(self, stack: ExitStack) -> Parts:
+        settings = self._settings
+        supervision = settings.supervision
+        try:
+            make_camera(settings.camera.uri)  # an address that no driver understands is a mistake, not a missing camera
+        except CameraUriError as error:
+            raise DaemonError(f"camera: {error}") from error
+        bridge, slot = Bridge(), LatestFrameSlot()
+        store = _start(stack, "store", CaptureStore(settings.store.folder, settings.store))
+
+        def measurer(*, paper: bool) -> FrameMeasurer:
+            return FrameMeasurer(
+                ClassicalSegmenter(),
+                stated=settings.calibration.scale(),
+                cutoff_um=float(settings.analysis.terminal_cutoff_um),
+                paper=paper,
+            )
+
+        captures = CaptureWorker(
+            _keeper(measurer(paper=True), store),
+            store.probe,
+            probe_every_s=supervision.store_probe_s,
+            stop_deadline_s=supervision.stop_deadline_s,
+        )
+        analysis = AnalysisWorker(slot, measurer(paper=False), listener=bridge.wake, stop_deadline_s=supervision.stop_deadline_s)
+        patience = Patience(
+            frame_s=settings.camera.read_timeout_s,
+            longest_retry_s=settings.camera.reopen_delay_s,
+            first_restart_s=supervision.restart_delay_s,
+            longest_restart_s=supervision.max_restart_delay_s,
+            restart_budget=supervision.restart_budget,
+            restart_window_s=supervision.restart_window_s,
+        )
+        capture = CaptureLoop(settings.camera.uri, slot, patience=patience, listener=bridge.wake)
+        for name, part in (("captures", captures), ("analysis", analysis), ("capture", capture)):
+            _start(stack, name, part)
+        return Parts(
+            slot=slot,
+            capture=capture,
+            analysis=analysis,
+            captures=captures,
+            store=store,
+            bridge=bridge,
+            deadlines=Deadlines(
+                capture_s=2 * (patience.frame_s + max(patience.longest_retry_s, patience.longest_restart_s)),
+                analysis_s=supervision.analysis_deadline_s,
+                store_s=supervision.store_probe_s + supervision.store_deadline_s,
+            ),
+        )
+
+    def _lose_part(self, why: str) -> None:
+        """A part has given up: end everything, so that the service manager starts it afresh."""
+        if self._lost_part is None:
+            log.critical("a part gave up", part=why)
+            self._lost_part = why
+        self.stop()
+
+
+def _start(stack: ExitStack, name: str, part: AbstractContextManager[Entered]) -> Entered:
+    """Enter a part, to be left in reverse order; where that fails, the error names the part."""
+    try:
+        return stack.enter_context(part)
+    except TrichoscopeError as error:
+        raise DaemonError(f"{name}: {error}") from error
+    except Exception as error:
+        raise DaemonError(f"{name}: could not be started ({error!r}): read the log above") from error
+
+
+def _keeper(measure: FrameMeasurer, store: CaptureStore) -> Callable[[Frame, str | None], CaptureRow]:
+    """Measures a frame on the captured path and stores it: the camera's own JPEG, else the pixels without loss."""
+
+    def keep(frame: Frame, site: str | None) -> CaptureRow:
+        measurement = measure(frame)
+        content: bytes
+        suffix: Suffix
+        if frame.jpeg is not None:
+            content, suffix = frame.jpeg, ".jpg"
+        else:
+            done, encoded = cv2.imencode(".png", frame.image, [cv2.IMWRITE_PNG_COMPRESSION, 3])
+            if not done:
+                raise DaemonError(f"frame {frame.sequence} of {frame.source} could not be written as PNG: capture again")
+            content, suffix = encoded.tobytes(), ".png"
+        facts = {"source": frame.source, "frame_sequence": frame.sequence, "captured_ns": frame.captured_ns}
+        if "site" in CaptureFacts.model_fields:
+            facts["site"] = site
+        return store.add(content, suffix, measurement, CaptureFacts.model_validate(facts))
+
+    return keep
+
+
+def _share_the_processor(opencv_threads: int) -> None:
+    """Keep the analysis from starving the preview: OpenCV leaves a core to capture and server, and threads switch often."""
+    cores = len(os.sched_getaffinity(0))
+    cv2.setNumThreads(max(1, min(opencv_threads, cores - 1)))
+    sys.setswitchinterval(SWITCH_INTERVAL_S)

@@ -1,0 +1,183 @@
+"""The thread that writes to the store: it measures the frames that a person asked to keep on the captured path and stores both.
+
+Unlike live frames nothing is dropped here: the queue is bounded, a request that finds it full is refused at once, and an
+accepted one ends in a stored capture or in an error that its owner sees. While nobody asks, the thread tries the store with a
+small write now and then, so that a full or broken disk is known before somebody needs it.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Generic, TypeVar
+
+import structlog
+from typing_extensions import Self  # typing.Self needs 3.11
+
+from device.frame import Frame
+from runtime.errors import BusyError, StoreError, StoreFullError, TrichoscopeError
+
+log = structlog.get_logger(__name__)
+
+CAPACITY = 4
+QUEUE_WAIT_S = 0.5
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True)
+class CaptureRequest(Generic[Row]):
+    """One frame to be kept, and where its owner waits for what became of it."""
+
+    frame: Frame
+    site: str | None
+    outcome: Future[Row]
+
+
+class CaptureWorker(Generic[Row]):
+    """Keeps captures one after the other for as long as the context is open.
+
+    Overflow policy: refuse. A full queue raises BusyError and takes nothing. Leaving the context finishes the capture in work
+    and answers those that still wait with an error.
+    """
+
+    def __init__(
+        self,
+        keep: Callable[[Frame, str | None], Row],
+        probe: Callable[[], object],
+        *,
+        probe_every_s: float = 15.0,
+        capacity: int = CAPACITY,
+        stop_deadline_s: float = 1.5,
+    ) -> None:
+        """Store the arguments.
+
+        `keep` measures and stores a frame of a site; `probe` tries the store with a write and raises StoreError where that fails.
+        Both are called by the worker's thread.
+        """
+        self.kept = 0
+        self.failed = 0
+        self.refused = 0
+        self._keep = keep
+        self._probe = probe
+        self._probe_every_s = probe_every_s
+        self._stop_deadline_s = stop_deadline_s
+        self._waiting: queue.Queue[CaptureRequest[Row]] = queue.Queue(capacity)
+        self._stopping = threading.Event()
+        self._entry = threading.Lock()  # nothing enters the queue once the thread was asked to stop
+        self._beat_ns = time.monotonic_ns()
+        self._problem: str | None = None
+        self._working = False
+        self._thread = threading.Thread(target=self._run, name="captures", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with self._entry:
+            self._stopping.set()
+        self._thread.join(self._stop_deadline_s)
+        if self._thread.is_alive():
+            log.error("a capture in work did not end in time", deadline_s=self._stop_deadline_s)
+        while True:
+            try:
+                request = self._waiting.get_nowait()
+            except queue.Empty:
+                return
+            if request.outcome.set_running_or_notify_cancel():
+                request.outcome.set_exception(TrichoscopeError("the capture was not kept: the program is ending. Capture again"))
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue."""
+        return self._waiting.qsize()
+
+    @property
+    def working(self) -> bool:
+        """Whether a capture is being kept just now."""
+        return self._working
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing can be stored at present, None where it can."""
+        return self._problem
+
+    @property
+    def beat_ns(self) -> int:
+        """`time.monotonic_ns()` when the store last answered: it wrote something, or said that the disk is full."""
+        return self._beat_ns
+
+    def submit(self, frame: Frame, site: str | None) -> Future[Row]:
+        """Ask for `frame` to be kept; the future gives the stored row, or the error that prevented it.
+
+        Raises:
+            BusyError: the queue is full, or the program is ending; nothing was taken.
+        """
+        request: CaptureRequest[Row] = CaptureRequest(frame, site, Future())
+        with self._entry:
+            if self._stopping.is_set():
+                raise BusyError("the program is ending: capture again after its restart")
+            try:
+                self._waiting.put_nowait(request)
+            except queue.Full:
+                self.refused += 1
+                raise BusyError(f"{self._waiting.maxsize} captures are still being kept: wait a moment and capture again") from None
+        return request.outcome
+
+    def _run(self) -> None:
+        probe_due = time.monotonic()
+        while not self._stopping.is_set():
+            if time.monotonic() >= probe_due:
+                self._try_store()
+                probe_due = time.monotonic() + self._probe_every_s
+            try:
+                request = self._waiting.get(timeout=QUEUE_WAIT_S)
+            except queue.Empty:
+                continue
+            if request.outcome.set_running_or_notify_cancel():  # else its owner withdrew it while it waited
+                self._working = True
+                self._serve(request)
+                self._working = False
+
+    def _serve(self, request: CaptureRequest[Row]) -> None:
+        try:
+            row = self._keep(request.frame, request.site)
+        except Exception as error:
+            self.failed += 1
+            log.exception("a capture was not kept", sequence=request.frame.sequence, site=request.site)
+            if isinstance(error, StoreError):  # others are the picture's fault
+                self._store_failed(error)
+            request.outcome.set_exception(error)
+        else:
+            self.kept += 1
+            self._store_answered()
+            request.outcome.set_result(row)
+
+    def _try_store(self) -> None:
+        try:
+            self._probe()
+        except Exception as error:
+            if self._problem != str(error):
+                log.warning("the store cannot be written", why=str(error), exc_info=not isinstance(error, StoreError))
+            self._store_failed(error)
+        else:
+            self._store_answered()
+
+    def _store_answered(self) -> None:
+        self._problem, self._beat_ns = None, time.monotonic_ns()
+
+    def _store_failed(self, error: Exception) -> None:
+        self._problem = str(error)
+        if isinstance(error, StoreFullError):  # an answer, too: a person can help, a restart cannot
+            self._beat_ns = time.monotonic_ns()

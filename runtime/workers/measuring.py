@@ -1,0 +1,53 @@
+"""How the threads measure a frame: the pipeline with a segmenter of their own, and the scale that is stated for the frame."""
+
+from __future__ import annotations
+
+import structlog
+
+from calib.errors import ScaleError
+from calib.scale import NO_SCALE, Scale, given_scale
+from device.frame import Frame
+from runtime.analysis.measurement import Measurement
+from runtime.analysis.segmentation import Segmenter
+from runtime.pipeline import analyse
+
+log = structlog.get_logger(__name__)
+
+
+class FrameMeasurer:
+    """Measures frames of one camera, one at a time; a segmenter is not shared between threads."""
+
+    def __init__(self, segmenter: Segmenter, *, stated: Scale, cutoff_um: float, paper: bool) -> None:
+        """Store the arguments. `stated` is the configured scale; where it has none, the frame's own counts, else none."""
+        self._segmenter = segmenter
+        self._stated = stated
+        self._cutoff_um = cutoff_um
+        self._paper = paper
+        self._absurd: float | None = None
+
+    def __call__(self, frame: Frame) -> Measurement:
+        """The measurement of `frame`.
+
+        Raises:
+            FrameDecodeError: its bytes are no picture.
+            PictureError: it is too small.
+        """
+        return analyse(
+            frame.image,
+            name=frame.source.rpartition("/")[2],  # a replayed file by its name, as analyze calls it
+            segmentation=self._segmenter,
+            scale=self._scale_of(frame),
+            paper=self._paper,
+            cutoff_um=self._cutoff_um,
+        )
+
+    def _scale_of(self, frame: Frame) -> Scale:
+        if self._stated.um_per_px is not None or frame.stated_um_per_px is None:
+            return self._stated
+        try:
+            return given_scale(frame.stated_um_per_px)
+        except ScaleError as error:
+            if frame.stated_um_per_px != self._absurd:  # said once, not at every frame
+                self._absurd = frame.stated_um_per_px
+                log.warning("the scale that the camera states is not used", why=str(error))
+            return NO_SCALE
