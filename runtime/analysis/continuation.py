@@ -1,0 +1,151 @@
+"""Which end goes on as which: every end of strand is paired with at most one other by one assignment over the whole frame.
+
+The same rule carries a hair straight through a crossing, along a stretch that two hairs share, and over a gap where a flake or a
+glint hides it: the likelihood that one smooth hair of one width and one colour leaves by one end and comes back by the other.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from runtime.analysis.ends import Ends, is_open
+from runtime.analysis.skeleton import Floats, Ints
+
+TURN_SIGMA = np.radians(7.0)  # spread of the turn between two ends of one hair that lie close together
+TURN_PER_WIDTH = np.radians(1.2)  # … and what each hair width between them adds: hair bends
+FIT_NOISE_PX = 0.8  # sideways error of a fitted end, which over the fitted length is an error of direction
+OFFSET_SIGMA_WIDTHS = 0.22  # spread of the sideways offset between two ends of one hair, in widths …
+OFFSET_SIGMA_PX = 0.6  # … and pixels
+WIDTH_SIGMA = 0.25  # spread of the logarithm of width from one end to the other
+COLOUR_SIGMA = 18.0  # grey levels
+GAP_WIDTHS, GAP_PX = 1.0, 5.0  # a gap of this length outside the mask costs one unit
+REACH_WIDTHS, REACH_PX = 14.0, 24.0  # farther ends are not considered
+REACH_PERCENTILE = 90.0  # of all ends' reaches, the farthest looked for: one blob must not make every end a neighbour
+UNMATCHED = 5.0  # what leaving one end unmatched costs; a pair may cost up to twice that
+CHORD_SAMPLES = 12
+
+
+def continuations(ends: Ends, colour: Floats, mask: NDArray[np.bool_]) -> Ints:
+    """The partner of every end or -1, int64 (ends,). `colour` is float64 (ends, channels), each strand's own."""
+    partner = np.full(len(ends.node), -1, np.int64)
+    first, second = _candidates(ends)
+    if not len(first):
+        return partner
+    gain = 2.0 * UNMATCHED - _cost(ends, colour, mask, first, second)
+    use = gain > 0
+    return best_pairs(len(partner), first[use], second[use], gain[use])
+
+
+def _candidates(ends: Ends) -> tuple[Ints, Ints]:
+    """Pairs of ends of different strands that face one another within reach."""
+    open_ends = np.flatnonzero(is_open(ends.node))
+    at, width = ends.position[open_ends], ends.width_px[open_ends]
+    if len(open_ends) < 2:
+        return open_ends[:0], open_ends[:0]
+    reach = REACH_PX + REACH_WIDTHS * width
+    pairs = cKDTree(at).query_pairs(float(np.percentile(reach, REACH_PERCENTILE)), output_type="ndarray")
+    a, b = pairs[:, 0], pairs[:, 1]
+    first, second = open_ends[a], open_ends[b]
+    use = (first // 2 != second // 2) & ((ends.direction[first] * ends.direction[second]).sum(1) < -0.5)
+    use &= ((at[a] - at[b]) ** 2).sum(1) <= np.minimum(reach[a], reach[b]) ** 2
+    return first[use], second[use]
+
+
+def _cost(ends: Ends, colour: Floats, mask: NDArray[np.bool_], first: Ints, second: Ints) -> Floats:
+    """Minus twice the log likelihood, up to a constant, that one hair links each pair."""
+    delta = ends.position[second] - ends.position[first]
+    width = np.minimum(ends.width_px[first], ends.width_px[second])
+    heading = ends.direction[first] - ends.direction[second]
+    heading /= np.maximum(np.hypot(heading[:, 0], heading[:, 1]), 1e-9)[:, None]
+    ahead = (delta * heading).sum(1)
+    aside = np.abs(delta[:, 0] * heading[:, 1] - delta[:, 1] * heading[:, 0])
+    distance = np.hypot(delta[:, 0], delta[:, 1])
+    turn = np.arccos(np.clip(-(ends.direction[first] * ends.direction[second]).sum(1), -1.0, 1.0))
+
+    fit_noise = FIT_NOISE_PX**2 * 3.0 * (ends.fit_px[first] ** -2 + ends.fit_px[second] ** -2)
+    bend = TURN_PER_WIDTH * distance / np.maximum(width, 3.0)
+    turn_variance = TURN_SIGMA**2 + bend**2 + fit_noise
+    # a circle's arc between two ends leaves no offset from the mean heading; what remains grows with the error of direction
+    offset_base = (OFFSET_SIGMA_WIDTHS * width + OFFSET_SIGMA_PX) ** 2
+    offset_variance = offset_base + distance**2 * (TURN_SIGMA**2 / 4 + fit_noise) / 4
+    cost = turn**2 / turn_variance + np.log(turn_variance / TURN_SIGMA**2) / 2
+    cost += aside**2 / offset_variance + np.log(offset_variance / offset_base) / 2
+    cost += (np.log(ends.width_px[first] / ends.width_px[second]) / WIDTH_SIGMA) ** 2 / 2
+    cost += ((colour[first] - colour[second]) ** 2).mean(1) / COLOUR_SIGMA**2 / 2
+    cost += _outside(ends.position[first], delta, mask) * distance / (GAP_WIDTHS * width + GAP_PX)
+    return np.asarray(np.where(ahead < -width, np.inf, cost))
+
+
+def _outside(start: Floats, delta: Floats, mask: NDArray[np.bool_]) -> Floats:
+    """Share of the straight way that lies outside the mask."""
+    steps = np.linspace(0.0, 1.0, CHORD_SAMPLES)
+    way = start[:, None] + delta[:, None] * steps[:, None]
+    columns = np.clip(np.rint(way[:, :, 0]).astype(np.int64), 0, mask.shape[1] - 1)
+    rows = np.clip(np.rint(way[:, :, 1]).astype(np.int64), 0, mask.shape[0] - 1)
+    return np.asarray(1.0 - mask[rows, columns].mean(1))
+
+
+def best_pairs(count: int, first: Ints, second: Ints, gain: Floats) -> Ints:
+    """The matching of `count` ends with the largest sum of gains: partner of each end or -1, int64 (count,).
+
+    Each connected group of ends is solved as a symmetric assignment; its even rings are exact in one of two ways, an odd ring
+    (three ends that could each go on as each other) gives up its weakest link.
+    """
+    partner = np.full(count, -1, np.int64)
+    if not len(first):
+        return partner
+    _, group = connected_components(coo_matrix((np.ones(len(first)), (first, second)), shape=(count, count)), directed=False)
+    order = np.argsort(group[first], kind="stable")
+    bounds = np.flatnonzero(np.diff(group[first][order], prepend=-1, append=-2))
+    for low, high in itertools.pairwise(bounds):
+        links = order[low:high]
+        if len(links) == 1:
+            a, b = first[links[0]], second[links[0]]
+            partner[a], partner[b] = b, a
+            continue
+        members, local = np.unique(np.concatenate([first[links], second[links]]), return_inverse=True)
+        a, b = local[: len(links)], local[len(links) :]
+        table = np.zeros((len(members),) * 2)
+        table[a, b] = table[b, a] = gain[links]
+        _, choice = linear_sum_assignment(-table)
+        for i, j in _rounded(choice, table):
+            partner[members[i]], partner[members[j]] = members[j], members[i]
+    return partner
+
+
+def _rounded(choice: NDArray[np.intp], table: Floats) -> list[tuple[int, int]]:
+    """Pairs from a symmetric assignment: its two-rings, and of every longer ring the best set of links that share no end."""
+    pairs: list[tuple[int, int]] = []
+    seen = np.zeros(len(choice), bool)
+    for start in range(len(choice)):
+        if seen[start]:
+            continue
+        ring = [start]
+        seen[start] = True
+        while not seen[choice[ring[-1]]]:
+            ring.append(int(choice[ring[-1]]))
+            seen[ring[-1]] = True
+        pairs.extend(_ring_pairs(ring, table))
+    return pairs
+
+
+def _ring_pairs(ring: list[int], table: Floats) -> list[tuple[int, int]]:
+    n = len(ring)
+    if n < 2:
+        return []
+    links = [(ring[k], ring[(k + 1) % n]) for k in range(n)] if n > 2 else [(ring[0], ring[1])]
+    if n == 2:
+        options = [links]
+    elif n % 2 == 0:
+        options = [links[0::2], links[1::2]]
+    else:
+        options = [(links[k:] + links[:k])[1 : n - 1 : 2] for k in range(n)]
+    worth = [sum(float(table[i, j]) for i, j in option) for option in options]
+    return [(i, j) for i, j in options[int(np.argmax(worth))] if table[i, j] > 0]

@@ -1,0 +1,166 @@
+"""Where hair grows from: which end of each hair is its root, and which roots share one opening of the skin (ostium).
+
+No single cue decides. A root is dark and blurred because the hair goes on below the surface, hairs of one follicular unit meet
+there, a hair is thicker at its root than at its tip, and neighbouring hairs lean the same way. Each cue gives evidence as
+log odds; hairs that are sure tell the others the common direction of growth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from runtime.analysis.hairs import HairPath, Ostium
+from runtime.analysis.segmentation import Segmentation
+from runtime.analysis.skeleton import Floats, Ints
+from runtime.analysis.widths import rough_widths
+
+UNIT_WIDTHS = 4.0  # hairs of one follicular unit leave the skin within this many hair widths (units are ≤ 0.3 mm wide)
+BORDER_WIDTHS = 0.75  # an end nearer to the border than this is taken to leave the picture
+BORDER_PX = 3.0
+END_POINTS = 5  # the points at each end over which its direction and width are taken
+HALO_WEIGHT = 0.12  # log odds per grey level by which the skin beyond the end is darker than beside it
+HALO_LIMIT = 3.0
+HALO_BLUR_PX = 1.5
+TAPER_WEIGHT = 1.5  # per unit of the logarithm of width at this end over width at the other
+TAPER_LIMIT = 1.5
+MEETING_ODDS = 2.0  # ends of other hairs meet here
+GROWTH_WEIGHT = 3.0  # how much a wholly common direction of growth counts
+PRIOR_ODDS = 0.0
+GROWTH_ROUNDS = 2
+
+
+@dataclass(frozen=True, eq=False)
+class _HairEnds:
+    """Both ends of every hair, first its first, then its last: arrays over 2·hairs."""
+
+    position: Floats
+    outward: Floats
+    width: Floats
+    inside: NDArray[np.bool_]
+
+
+def find_follicles(
+    paths: tuple[HairPath, ...], image: NDArray[np.uint8], segmentation: Segmentation
+) -> tuple[tuple[HairPath, ...], tuple[Ostium, ...]]:
+    """Hairs with their courses turned to begin at the root and `rooted` set, and the openings they grow from.
+
+    `image` is uint8 (height, width, 3) BGR. Hair `i` of the result is hair `i` of `paths`.
+    """
+    if not paths:
+        return (), ()
+    height, width = segmentation.mask.shape
+    ends = _ends(paths, width, height)
+    odds = _odds(ends, image)
+    both = ends.inside.reshape(-1, 2)
+    mine = np.where(both, odds.reshape(-1, 2), -np.inf)
+    root_side = mine.argmax(1)
+    rooted = mine.max(1) > 0
+    turned = []
+    for k, path in enumerate(paths):
+        turn = bool(root_side[k]) if rooted[k] else bool(both[k, 0] and not both[k, 1])
+        points, widths = (path.points[::-1], path.widths_px[::-1]) if turn else (path.points, path.widths_px)
+        turned.append(replace(path, points=points, widths_px=widths, rooted=bool(rooted[k])))
+    roots = np.flatnonzero(rooted)
+    chosen = 2 * roots + root_side[roots]
+    return tuple(turned), _ostia(ends.position[chosen], ends.width[chosen], roots)
+
+
+def _ends(paths: tuple[HairPath, ...], width: int, height: int) -> _HairEnds:
+    position, outward, widths = [], [], []
+    rough = rough_widths(paths)
+    for k, path in enumerate(paths):
+        for points, across in ((path.points, path.widths_px), (path.points[::-1], path.widths_px[::-1])):
+            reach = min(END_POINTS, len(points) - 1)
+            way = points[0] - points[reach]
+            direction = way / max(float(np.hypot(*way)), 1e-9)
+            near = across[: max(1, 2 * END_POINTS)]
+            near = near[np.isfinite(near)]
+            wide = float(np.median(near)) if len(near) else float(rough[k])
+            # the centre line of a blunt end stops half a width short of it
+            position.append(points[0])
+            outward.append(direction)
+            widths.append(wide)
+    at, wide_ = np.array(position), np.array(widths)
+    margin = np.maximum(BORDER_WIDTHS * wide_, BORDER_PX)
+    x, y = at[:, 0], at[:, 1]
+    inside = (x > margin) & (x < width - 1 - margin) & (y > margin) & (y < height - 1 - margin)
+    return _HairEnds(at, np.array(outward), wide_, inside)
+
+
+def _odds(ends: _HairEnds, image: NDArray[np.uint8]) -> Floats:
+    """Log odds of every end being a root, float64 (ends,)."""
+    other = np.arange(len(ends.width)) ^ 1
+    taper = np.clip(TAPER_WEIGHT * np.log(ends.width / ends.width[other]), -TAPER_LIMIT, TAPER_LIMIT)
+    odds = PRIOR_ODDS + halo_odds(ends.position, ends.outward, ends.width, image) + taper
+    odds = odds + MEETING_ODDS * _meeting(ends)
+    for _ in range(GROWTH_ROUNDS):
+        # every hair votes once, by the end that is more likely its root
+        vote = np.where(ends.inside, np.tanh(odds / 2), 0.0)
+        vote = np.where(vote >= vote[other], np.maximum(vote, 0.0), 0.0)
+        total = (vote[:, None] * ends.outward).sum(0)
+        strength = vote.sum()
+        common = total / (strength + 2.0)  # two hairs' worth of doubt
+        growth = GROWTH_WEIGHT * (ends.outward @ common)
+        vote_odds = odds + growth
+        odds_now = vote_odds
+    return np.asarray(odds_now)
+
+
+def halo_odds(position: Floats, outward: Floats, width: Floats, image: NDArray[np.uint8]) -> Floats:
+    """Evidence from the skin just beyond each end: dark where the hair goes on below the surface."""
+    grey = np.asarray(cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), (0, 0), HALO_BLUR_PX), np.uint8)
+    side = np.stack([-outward[:, 1], outward[:, 0]], axis=1)
+    ahead = np.array([1.0, 1.3, 1.6])
+    beyond = position[:, None] + outward[:, None] * (ahead * np.maximum(width, 4.0)[:, None])[:, :, None]
+    beside = np.concatenate(
+        [
+            position[:, None] + side[:, None] * s * np.maximum(width, 4.0)[:, None, None] * np.array([2.0, 3.0])[:, None]
+            for s in (-1.0, 1.0)
+        ],
+        axis=1,
+    )
+    darker: Floats = np.median(_at(grey, beside), axis=1) - np.median(_at(grey, beyond), axis=1)
+    return np.asarray(np.clip(HALO_WEIGHT * (darker - 6.0), -HALO_LIMIT, HALO_LIMIT))
+
+
+def _at(grey: NDArray[np.uint8], points: Floats) -> Floats:
+    columns = np.clip(np.rint(points[..., 0]).astype(np.int64), 0, grey.shape[1] - 1)
+    rows = np.clip(np.rint(points[..., 1]).astype(np.int64), 0, grey.shape[0] - 1)
+    return np.asarray(grey[rows, columns].astype(np.float64))
+
+
+def _meeting(ends: _HairEnds) -> NDArray[np.bool_]:
+    """Ends inside the picture at which another hair's end is near, pointing a similar way."""
+    met = np.zeros(len(ends.width), bool)
+    pairs = cKDTree(ends.position).query_pairs(UNIT_WIDTHS * float(ends.width.max()), output_type="ndarray")
+    a, b = pairs[:, 0], pairs[:, 1]
+    near = np.hypot(*(ends.position[a] - ends.position[b]).T) < UNIT_WIDTHS * np.maximum(ends.width[a], ends.width[b])
+    near &= (a // 2 != b // 2) & ends.inside[a] & ends.inside[b]
+    near &= (ends.outward[a] * ends.outward[b]).sum(1) > 0.3
+    met[a[near]] = True
+    met[b[near]] = True
+    return met
+
+
+def _ostia(position: Floats, width: Floats, hairs: Ints) -> tuple[Ostium, ...]:
+    """Openings: root ends within one follicular unit's size of one another, in reading order."""
+    n = len(hairs)
+    if n == 0:
+        return ()
+    pairs = cKDTree(position).query_pairs(UNIT_WIDTHS * float(width.max()), output_type="ndarray")
+    size = UNIT_WIDTHS * np.maximum(float(np.median(width)), np.minimum(width[pairs[:, 0]], width[pairs[:, 1]]))
+    pairs = pairs[np.hypot(*(position[pairs[:, 0]] - position[pairs[:, 1]]).T) <= size]
+    count, unit = connected_components(coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n)), directed=False)
+    ostia = []
+    for k in range(count):
+        members = np.flatnonzero(unit == k)
+        x, y = position[members].mean(0)
+        ostia.append(Ostium(float(x), float(y), tuple(int(i) for i in hairs[members])))
+    return tuple(sorted(ostia, key=lambda o: (o.y, o.x)))

@@ -1,0 +1,186 @@
+"""How wide each hair is: sections across its course, all of a frame in one go, and one robust diameter for each hair.
+
+A section is the grey profile and the mask's profile along the normal. The hair's edges are where the grey is half-way between
+shaft and skin, each found to a fraction of a pixel near the mask's edge; where grey tells nothing the mask's own edges stand.
+Sections beside other hairs and at crossings measure something else than one hair and are left out (NaN).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from runtime.analysis.hairs import HairPath
+from runtime.analysis.segmentation import Segmentation
+from runtime.analysis.skeleton import Floats, Ints
+
+SAMPLE_PX = 0.5  # step along a section
+MARGIN_PX = 4.0  # a section reaches this far beyond the mask's edge
+MAX_HALF_PX = 60.0  # sections of wider strands are cut off: no hair at these magnifications is wider
+CLEAR_PX = 2.0  # skin that must lie between a section and the next hair
+MAD_TO_SD = 1.4826
+TANGENT_STEPS = 2
+GREY_LIMITS = (0.5, 1.6)  # grey edges must give a width within these multiples of the mask's
+MIN_EDGE_CONTRAST = 6.0  # grey levels between shaft and skin from which grey edges are trusted
+TIP_SHARE = 0.15  # the share of a hair's sections next to each end that tapers or rises out of the skin
+
+
+def measure_widths(paths: tuple[HairPath, ...], image: NDArray[np.uint8], segmentation: Segmentation) -> tuple[HairPath, ...]:
+    """`paths` with `widths_px`, `diameter_px` and `diameter_px_std` filled.
+
+    `paths` carry the mask's rough widths in `widths_px` (or NaN); `image` is uint8 (height, width, 3) BGR.
+    """
+    if not paths:
+        return ()
+    counts = np.array([len(path.points) for path in paths])
+    owner = np.repeat(np.arange(len(paths)), counts)
+    points = np.concatenate([path.points for path in paths])
+    normal = normals(points, owner)
+    rough = rough_widths(paths)
+    profile_half = np.minimum(0.75 * rough[owner] + MARGIN_PX, MAX_HALF_PX)
+    mask_width, shift = _mask_edges(points, normal, profile_half, segmentation.mask)
+    alone = ~_beside_others(points, owner, rough)
+    usable = alone & np.isfinite(mask_width)
+    typical = _typical(mask_width, owner, usable, rough)
+    usable &= (mask_width < 1.5 * typical[owner]) & (mask_width > 0.4 * typical[owner])
+    grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
+    grey_width = _grey_edges(points + shift[:, None] * normal, normal, typical[owner], grey)
+    ratio = grey_width / np.where(mask_width > 0, mask_width, np.nan)
+    trusted = (ratio > GREY_LIMITS[0]) & (ratio < GREY_LIMITS[1])
+    widths = np.where(usable, np.where(trusted, grey_width, mask_width), np.nan)
+    out = []
+    for k, (low, high) in enumerate(zip(np.cumsum(counts) - counts, np.cumsum(counts), strict=True)):
+        mine = widths[low:high]
+        diameter, std = _diameter(mine, float(typical[k]))
+        out.append(replace(paths[k], widths_px=mine, diameter_px=diameter, diameter_px_std=std))
+    return tuple(out)
+
+
+def rough_widths(paths: tuple[HairPath, ...]) -> Floats:
+    """The lower half's middle of each path's rough widths, px, float64 (paths,): where hairs merge the mask is only ever wider."""
+    rough = [path.widths_px[np.isfinite(path.widths_px)] for path in paths]
+    return np.array([float(np.percentile(w, 35)) if len(w) else 4.0 for w in rough])
+
+
+def normals(points: Floats, owner: Ints) -> Floats:
+    """Unit normals of each hair's course, float64 (n, 2); `owner` (n,) says which points belong together, in order."""
+    n = len(points)
+    index = np.arange(n)
+    ahead, behind = np.minimum(index + TANGENT_STEPS, n - 1), np.maximum(index - TANGENT_STEPS, 0)
+    for _ in range(TANGENT_STEPS):
+        ahead = np.where(owner[ahead] == owner, ahead, ahead - 1)
+        behind = np.where(owner[behind] == owner, behind, behind + 1)
+    tangent = points[ahead] - points[behind]
+    length = np.hypot(tangent[:, 0], tangent[:, 1])
+    tangent = np.where(length[:, None] > 0, tangent / np.maximum(length, 1e-9)[:, None], [1.0, 0.0])
+    return np.stack([-tangent[:, 1], tangent[:, 0]], axis=1)
+
+
+def profiles(picture: NDArray[np.uint8] | NDArray[np.float32], points: Floats, normal: Floats, offsets: Floats) -> Floats:
+    """Values of a one-channel picture at `offsets` (sections, k) px along each section's normal, bilinear: float64 (sections, k)."""
+    if not len(points):
+        return np.zeros(offsets.shape)
+    at = points[:, None] + normal[:, None] * offsets[:, :, None]
+    x, y = at[:, :, 0].astype(np.float32), at[:, :, 1].astype(np.float32)
+    parts = [  # remap's tables may not have more than 32767 rows
+        cv2.remap(picture, x[k : k + 32000], y[k : k + 32000], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        for k in range(0, len(x), 32000)
+    ]
+    return np.concatenate(parts).astype(np.float64)
+
+
+def _mask_edges(points: Floats, normal: Floats, half: Floats, mask: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """(width of the mask across each section, offset of its middle); NaN and 0 off the hair or where an edge is out of reach."""
+    steps = int(np.ceil(half.max() / SAMPLE_PX))
+    unit = np.linspace(-1.0, 1.0, 2 * steps + 1)
+    offsets = half[:, None] * unit
+    value = profiles(np.where(mask, 1.0, 0.0).astype(np.float32), points, normal, offsets)
+    left, right = _crossings(value, offsets, steps, 0.5)
+    width = np.where(value[:, steps] >= 0.5, right - left, np.nan)
+    return width, np.where(np.isfinite(width), (right + left) / 2, 0.0)
+
+
+def _crossings(value: Floats, offsets: Floats, middle: int, level: float | Floats) -> tuple[Floats, Floats]:
+    """Where a profile first falls below `level` on either side of its middle, interpolated; NaN where it does not."""
+    threshold = np.broadcast_to(np.asarray(level, float), (len(value),))[:, None]
+    edges = []
+    for direction in (-1, 1):
+        side = value[:, middle::direction]
+        where = offsets[:, middle::direction]
+        below = side < threshold
+        first = np.where(below.any(1), below.argmax(1), 0)
+        rows = np.arange(len(value))
+        previous = np.maximum(first - 1, 0)
+        high, low = side[rows, previous], side[rows, first]
+        share = np.where(high > low, (high - threshold[:, 0]) / np.where(high > low, high - low, 1.0), 0.0)
+        edge = where[rows, previous] + share * (where[rows, first] - where[rows, previous])
+        edges.append(np.where(below.any(1) & (first > 0), edge, np.nan))
+    return edges[0], edges[1]
+
+
+def _beside_others(points: Floats, owner: Ints, rough: Floats) -> NDArray[np.bool_]:
+    """Points to which another hair's course comes so near that the section would show both, bool (n,)."""
+    beside = np.zeros(len(points), bool)
+    reach = float(np.percentile(rough, 95)) + CLEAR_PX
+    pairs = cKDTree(points).query_pairs(reach, output_type="ndarray")
+    a, b = pairs[:, 0], pairs[:, 1]
+    foreign = owner[a] != owner[b]
+    a, b = a[foreign], b[foreign]
+    gap = np.hypot(*(points[a] - points[b]).T) - (rough[owner[a]] + rough[owner[b]]) / 2
+    close = gap < CLEAR_PX
+    beside[a[close]] = True
+    beside[b[close]] = True
+    return beside
+
+
+def _typical(width: Floats, owner: Ints, usable: NDArray[np.bool_], rough: Floats) -> Floats:
+    """A first robust width of each hair, px, float64 (hairs,)."""
+    typical = rough.copy()
+    for k in range(len(rough)):
+        mine = width[(owner == k) & usable]
+        if len(mine) >= 3:
+            typical[k] = np.median(mine)
+    return np.asarray(np.maximum(typical, 1.0))
+
+
+def _grey_edges(points: Floats, normal: Floats, typical: Floats, grey: NDArray[np.uint8]) -> Floats:
+    """Width between the half-contrast points on either side, px, NaN where shaft and skin do not differ enough."""
+    half = np.minimum(0.5 * typical + np.maximum(0.35 * typical, 2.5), MAX_HALF_PX)
+    steps = int(np.ceil(half.max() / SAMPLE_PX))
+    offsets = half[:, None] * np.linspace(-1.0, 1.0, 2 * steps + 1)
+    value = profiles(grey, points, normal, offsets)
+    across = np.abs(offsets) / typical[:, None]
+    core = across <= 0.25
+    shaft = np.where(core, value, 0.0).sum(1) / core.sum(1)
+    ends = max(1, steps // 8)
+    skin = np.stack([value[:, :ends].mean(1), value[:, -ends:].mean(1)], axis=1)
+    contrast = skin - shaft[:, None]
+    good = (np.abs(contrast) >= MIN_EDGE_CONTRAST).all(1) & (np.sign(contrast[:, 0]) == np.sign(contrast[:, 1]))
+    # each side against its own skin: light falls off across the hair
+    widths = np.zeros((len(points), 2))
+    for side in (0, 1):
+        relative = skin[:, side, None] - value
+        scaled = relative / np.where(np.abs(contrast[:, side]) > 0, contrast[:, side], 1.0)[:, None]
+        left, right = _crossings(np.where(across <= 0.2, 1.0, scaled), offsets, steps, 0.5)
+        widths[:, side] = -left if side == 0 else right
+    return np.where(good, widths.sum(1), np.nan)
+
+
+def _diameter(widths: Floats, typical: float) -> tuple[float, float]:
+    """(diameter, its standard error) from one hair's sections; without enough of them the rough width, its error unknown."""
+    n = len(widths)
+    body = widths[round(TIP_SHARE * n / 2) : n - round(TIP_SHARE * n / 2)]
+    body = body[np.isfinite(body)]
+    if len(body) < 3:
+        body = widths[np.isfinite(widths)]
+    if len(body) < 3:
+        return typical, float("nan")
+    middle = float(np.median(body))
+    spread = MAD_TO_SD * float(np.median(np.abs(body - middle)))
+    # neighbouring sections share pixels and texture: about one in three is independent; the median's error is 1.25 that of the mean
+    independent = max(1.0, len(body) / 3.0)
+    return middle, float(np.hypot(1.25 * spread / np.sqrt(independent), 0.02 * middle + 0.1))
