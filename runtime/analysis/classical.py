@@ -11,6 +11,7 @@ weak it may be only the shadows of light hair, and the colour planes decide.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from runtime.analysis.segmentation import Mask, Segmentation
 
-Plane = NDArray[np.float32]
+Plane = NDArray[Any]  # float32 (height, width); OpenCV's annotations widen what it returns
 
 GRID = 160
 """Longest side of the grid on which the skin's level is found: 4 px of a 640×480 frame each."""
@@ -122,35 +123,53 @@ def contrast_over_skin(plane: Plane, kind: Kind) -> tuple[Plane, float]:
     return contrast, max(otsu(contrast, kind.span), kind.floor)
 
 
+@dataclass(frozen=True, eq=False)
+class Pieces:
+    """The connected pieces of a mask; index 0 stands for what lies outside it. Lengths in pixels.
+
+    Attributes:
+        labels: int32 (height, width), the piece each pixel belongs to.
+        width: float64 (n,), of each piece where it is widest.
+        length: float64 (n,), area over that width.
+        mean: float64 (n,), the contrast within each.
+    """
+
+    labels: NDArray[np.int32]
+    width: NDArray[np.float64]
+    length: NDArray[np.float64]
+    mean: NDArray[np.float64]
+
+    def where(self, wanted: NDArray[np.bool_]) -> Mask:
+        """The pixels of the `wanted` pieces, bool (n,)."""
+        wanted[0] = False
+        return wanted[self.labels]
+
+
+def pieces(mask: Mask, contrast: Plane, connectivity: int) -> Pieces:
+    """The pieces of `mask`, pixels touching by a corner being one piece with `connectivity` 8 and two with 4."""
+    binary = mask.astype(np.uint8)
+    count, found, statistics, _ = cv2.connectedComponentsWithStats(binary, connectivity=connectivity)
+    labels = np.asarray(found, np.int32)
+    area = statistics[:, cv2.CC_STAT_AREA].astype(np.float64)
+    depth = cv2.distanceTransform(binary, cv2.DIST_L2, 3)
+    inside = labels[mask]
+    radius = np.zeros(count)
+    np.maximum.at(radius, inside, np.minimum(depth[mask], max(mask.shape)))  # without any outside, depth is endless
+    width = 2 * radius + 1e-3
+    return Pieces(labels, width, area / width, np.bincount(inside, contrast[mask], minlength=count) / np.maximum(area, 1))
+
+
 def long_pieces(mask: Mask, contrast: Plane, kind: Kind) -> Mask:
     """The connected pieces of `mask` that are long for their width, long enough at all, and of enough mean contrast."""
-    pieces = mask.astype(np.uint8)
-    count, labels, statistics, _ = cv2.connectedComponentsWithStats(pieces, connectivity=8)
-    area = statistics[:, cv2.CC_STAT_AREA]
-    inside = labels[mask]
-    radius = np.zeros(count, np.float32)
-    np.maximum.at(radius, inside, cv2.distanceTransform(pieces, cv2.DIST_L2, 3)[mask])
-    width = 2 * radius + 1e-3
-    mean = np.bincount(inside, contrast[mask], minlength=count) / np.maximum(area, 1)
-    length = area / width
-    keep = (length >= kind.elongation * width) & (length >= kind.length * max(mask.shape)) & (mean >= kind.contrast)
-    keep[0] = False
-    found: Mask = keep[labels]
-    return found
+    found = pieces(mask, contrast, 8)
+    long = (found.length >= kind.elongation * found.width) & (found.length >= kind.length * max(mask.shape))
+    return found.where(long & (found.mean >= kind.contrast))
 
 
 def without_gloss(mask: Mask, contrast: Plane, threshold: float) -> Mask:
     """`mask` with the bright stripes filled that gloss leaves along the middle of a hair: narrow enclosed gaps unlike skin."""
-    gaps = ~mask
-    count, labels, statistics, _ = cv2.connectedComponentsWithStats(gaps.astype(np.uint8), connectivity=4)
-    inside = labels[gaps]
-    radius = np.zeros(count, np.float32)
-    np.maximum.at(radius, inside, cv2.distanceTransform(gaps.astype(np.uint8), cv2.DIST_L2, 3)[gaps])
-    mean = np.bincount(inside, contrast[gaps], minlength=count) / np.maximum(statistics[:, cv2.CC_STAT_AREA], 1)
-    fill = (2 * radius < GLOSS_WIDTH * max(mask.shape)) & (mean > GLOSS_LEVEL * threshold)
-    fill[0] = False
-    filled: Mask = mask | fill[labels]
-    return filled
+    gaps = pieces(~mask, contrast, 4)
+    return mask | gaps.where((gaps.width < GLOSS_WIDTH * max(mask.shape)) & (gaps.mean > GLOSS_LEVEL * threshold))
 
 
 def evidence(plane: Plane, kind: Kind) -> Evidence:
@@ -159,7 +178,7 @@ def evidence(plane: Plane, kind: Kind) -> Evidence:
     return Evidence(contrast, threshold, long_pieces(contrast > threshold, contrast, kind))
 
 
-def combined(logarithms: NDArray[np.float32], weights: tuple[float, float, float]) -> Plane:
+def combined(logarithms: NDArray[Any], weights: tuple[float, float, float]) -> Plane:
     """The plane that weighs log blue, green and red."""
     return cv2.transform(logarithms, np.array([weights], np.float32))
 
@@ -179,7 +198,7 @@ class ClassicalSegmenter:
         """
         shape = (image.shape[0], image.shape[1])
         factor = min(1.0, (WORKING_AREA / (shape[0] * shape[1])) ** 0.5)
-        working = image
+        working: NDArray[Any] = image
         if factor < 1:
             working = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
         soft, mask = soft_mask(working)
@@ -190,9 +209,9 @@ class ClassicalSegmenter:
         return Segmentation(mask=mask, probability=soft, reliability=reliability, unfamiliar=False)
 
 
-def soft_mask(image: NDArray[np.uint8]) -> tuple[Plane, Mask]:
+def soft_mask(image: NDArray[Any]) -> tuple[Plane, Mask]:
     """The soft mask (float32 0…1) and the mask (soft ≥ 0.5) of hair in `image`, uint8 (height, width, 3) BGR."""
-    logarithms: NDArray[np.float32] = cv2.LUT(image, LOGARITHM)
+    logarithms: NDArray[Any] = cv2.LUT(image, LOGARITHM)
     blur = 0.8 * max(1.0, max(image.shape[:2]) / 1280)
     plane = cv2.GaussianBlur(combined(logarithms, DARK), (0, 0), blur)
     dark = evidence(plane, DARK_HAIR)
