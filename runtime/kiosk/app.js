@@ -1,0 +1,163 @@
+/**
+ * The kiosk page: puts the live view, the numbers, the charts, the capture controls and the list of captures together,
+ * and renders what changed at most four times a second.
+ */
+import { html, Component, render } from './view.js';
+import { texts } from './texts.js';
+import { number } from './format.js';
+import { LiveView } from './liveview.js';
+import { Stage } from './stage.js';
+import { Numbers, Quality } from './numbers.js';
+import { DiameterChart, TrendChart } from './charts.js';
+import { CaptureBar } from './capturebar.js';
+import { Captures } from './captures.js';
+import { Detail } from './detail.js';
+import * as api from './api.js';
+
+const RENDER_EVERY_MS = 250;
+const FLASH_MS = 180;
+
+class App extends Component {
+  constructor() {
+    super();
+    const address = new URL('/api/live', location.href);
+    address.protocol = location.protocol === 'https:' ? 'wss:' : 'ws:';
+    this.view = new LiveView(address.href, (why) => this.#changed(why));
+    this.state = { now: this.view.snapshot(), overlay: true, open: null, list: [] };
+    this.version = null;
+    this.onReady = (/** @type {HTMLCanvasElement} */ picture, /** @type {HTMLCanvasElement} */ overlay) => this.view.start(picture, overlay);
+    this.onRetry = () => this.view.connection.start();
+    this.onOpen = (/** @type {api.Capture} */ capture, /** @type {api.Capture[]} */ list) => this.setState({ open: capture, list });
+    this.onShow = (/** @type {api.Capture} */ capture) => this.setState({ open: capture });
+    this.onClose = () => this.#close();
+    this.onKept = (/** @type {api.Capture} */ capture) => this.captures?.add(capture);
+    this.onFlash = () => this.#flash();
+    this.onCaptures = (/** @type {Captures} */ captures) => { this.captures = captures; };
+  }
+
+  componentDidMount() {
+    this.timer = setInterval(() => this.setState({ now: this.view.snapshot() }), RENDER_EVERY_MS);
+    document.addEventListener('keydown', (event) => {
+      if (event.key === 'o' && !event.ctrlKey && !event.metaKey && !this.state.open) this.#toggleOverlay();
+    });
+    window.trichoscopeStats = () => this.view.stats();
+    this.#checkVersion();
+  }
+
+  /** @param {'connection'|'state'|'reconnected'} why */
+  #changed(why) {
+    this.setState({ now: this.view.snapshot() });
+    if (why !== 'reconnected') return;
+    this.captures?.reload();
+    this.#checkVersion();
+  }
+
+  /** A daemon that came back as another version brings its own page with it. */
+  async #checkVersion() {
+    try {
+      const { version } = await api.status();
+      if (this.version && version && version !== this.version) location.reload();
+      this.version = version;
+    } catch {
+      // the connection's own notice says that the daemon is away
+    }
+  }
+
+  #toggleOverlay() {
+    const overlay = !this.state.overlay;
+    this.view.setOverlay(overlay);
+    this.setState({ overlay });
+  }
+
+  #flash() {
+    const flash = document.querySelector('#live-stage .flash');
+    flash?.classList.add('on');
+    setTimeout(() => flash?.classList.remove('on'), FLASH_MS);
+  }
+
+  #close() {
+    const id = this.state.open?.id;
+    this.setState({ open: null });
+    /** @type {HTMLElement|null} */ (document.querySelector(`[data-capture="${id}"]`))?.focus();
+  }
+
+  render(_, { now, overlay, open, list }) {
+    const at = open ? list.findIndex((/** @type {api.Capture} */ each) => each.id === open.id) : -1;
+    const m = now.measurement;
+    const veil = veilOf(now);
+    return html`
+      <main class="kiosk">
+        <header class="top">
+          <h1>${texts.product}</h1>
+          <${CameraLamp} now=${now} />
+          <${Technician} now=${now} />
+          <button type="button" role="switch" class="switch" aria-checked=${overlay} aria-keyshortcuts="o"
+            title=${overlay ? texts.live.overlayOn : texts.live.overlayOff} onClick=${() => this.#toggleOverlay()}>
+            <i></i>${texts.live.overlay}</button>
+        </header>
+        <${Stage} onReady=${this.onReady} onRetry=${this.onRetry} veil=${veil} umPerPx=${m?.scale.um_per_px ?? null}
+          widthPx=${m?.width_px ?? 0} behind=${now.behind} />
+        <${Captures} onMounted=${this.onCaptures} onOpen=${this.onOpen} />
+        <aside class="panel">
+          <div class="scroll">
+            <${Numbers} measurement=${m} stale=${Boolean(m) && now.resultIsStale} />
+            <${Quality} measurement=${m} />
+            <div class="charts">
+              <${TrendChart} columns=${now.trend} perCm2=${!m || Boolean(m.scale.um_per_px)} />
+              <${DiameterChart} hairs=${m?.hairs ?? []} inUm=${!m || Boolean(m.scale.um_per_px)} cutoffUm=${m?.terminal_vellus?.cutoff_um} />
+            </div>
+          </div>
+          <${CaptureBar} ready=${!veil} onKept=${this.onKept} onFlash=${this.onFlash} />
+        </aside>
+        ${open && html`<${Detail} capture=${open} newer=${list[at - 1] ?? null} older=${at < 0 ? null : list[at + 1] ?? null}
+          onShow=${this.onShow} onClose=${this.onClose} />`}
+      </main>`;
+  }
+}
+
+/**
+ * What must be said over the picture, or null while it is live.
+ * @param {import('./liveview.js').Snapshot} now
+ * @returns {import('./stage.js').Veil}
+ */
+function veilOf(now) {
+  if (now.connection.status !== 'open') {
+    if (now.connection.status === 'connecting' && now.connection.retryAt === null && !now.hasPicture) {
+      return { title: texts.live.connecting, detail: '', retry: false };
+    }
+    const seconds = Math.max(0, Math.ceil(((now.connection.retryAt ?? 0) - performance.now()) / 1000));
+    return { title: texts.live.lost, detail: texts.live.lostDetail(seconds), retry: true };
+  }
+  if (now.camera && now.camera.state !== 'streaming') {
+    return { title: cameraWords(now.camera.state), detail: now.camera.message || texts.camera.remedy, retry: false };
+  }
+  if (!now.hasPicture) return { title: texts.live.waiting, detail: '', retry: false };
+  if (now.pictureIsStale) return { title: texts.live.stuck, detail: texts.live.stuckDetail, retry: false };
+  return null;
+}
+
+/** @param {string} state */
+function cameraWords(state) {
+  return /** @type {Record<string, string>} */ (texts.camera)[state] ?? texts.camera.unknown;
+}
+
+/** @param {{now: import('./liveview.js').Snapshot}} props */
+function CameraLamp({ now }) {
+  const { camera } = now;
+  const live = now.connection.status === 'open' && camera?.state === 'streaming' && !now.pictureIsStale;
+  const size = camera?.width && camera?.height ? ` ${camera.width}×${camera.height}` : '';
+  return html`<div class=${live ? 'camera live' : 'camera'}>
+    <i class="lamp"></i><b>${live ? texts.camera.streaming : texts.none}</b><span>${camera?.name ?? ''}${size}</span>
+  </div>`;
+}
+
+/** @param {{now: import('./liveview.js').Snapshot}} props */
+function Technician({ now }) {
+  return html`<dl class="technician" aria-label=${texts.technician.label}>
+    <div data-stat="fps"><dt>${texts.technician.fps}</dt><dd>${number(now.fps, 1)}</dd></div>
+    <div data-stat="results"><dt>${texts.technician.results}</dt><dd>${number(now.results, 1)}</dd></div>
+    <div data-stat="age"><dt>${texts.technician.age}</dt><dd>${number(now.ageMs)}</dd></div>
+  </dl>`;
+}
+
+render(html`<${App} />`, /** @type {Element} */ (document.getElementById('app')));

@@ -1,0 +1,17 @@
+/** The scale bar: a round length in µm or mm that takes a readable share of the picture's width. */
+
+const ROUND = [10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000]; // µm
+const LONGEST_SHARE = 0.26;
+
+/**
+ * @param {number|null|undefined} umPerPx
+ * @param {number} widthPx
+ * @returns {{label: string, share: number}|null} null without a scale
+ */
+export function scaleBar(umPerPx, widthPx) {
+  if (!umPerPx || !(widthPx > 0)) return null;
+  const widthUm = umPerPx * widthPx;
+  let um = ROUND[0];
+  for (const each of ROUND) if (each <= widthUm * LONGEST_SHARE) um = each;
+  return { label: um < 1000 ? `${um} µm` : `${um / 1000} mm`, share: um / widthUm };
+}
