@@ -8,14 +8,14 @@ masks (`NAME_mask.png`) are passed over; `scales.csv` in it (columns `image,um_p
 
 from __future__ import annotations
 
-import threading
 import time
 from pathlib import Path
 from urllib.parse import unquote
 
 from device.camera import Camera, CameraInfo, CameraUri
-from device.errors import CameraEndedError, CameraNotFoundError, CameraTimeoutError, CameraUriError
+from device.errors import CameraEndedError, CameraNotFoundError, CameraUriError
 from device.frame import Frame
+from device.pace import Pace
 from device.reel import VIDEO_SUFFIXES, FolderReel, VideoReel
 
 
@@ -36,20 +36,18 @@ class ReplayCamera(Camera):
         if not uri.target:
             raise CameraUriError(f"{uri}: say what to replay, replay:FOLDER or replay:VIDEO")
         self._loop = bool(loop)
-        self._cancelled = threading.Event()
+        self._pace = Pace(str(uri), self._fps)
         self._reel: FolderReel | VideoReel | None = None
         self._sequence = -1
-        self._next_s = 0.0
         self.bad_files: dict[Path, str] = {}
 
     def cancel(self) -> None:
         """Make a waiting `read` raise CameraTimeoutError soon."""
-        self._cancelled.set()
+        self._pace.cancel()
 
     def _open(self) -> None:
         path = find_path(self.uri.target)
         self.bad_files = {}
-        self._cancelled.clear()
         if path.is_dir():
             self._reel = FolderReel(path, self.bad_files)
         elif path.suffix.lower() in VIDEO_SUFFIXES:
@@ -62,10 +60,10 @@ class ReplayCamera(Camera):
                 "put the pictures into a folder and replay that"
             )
         self._sequence = -1
-        self._next_s = time.monotonic()
+        self._pace = Pace(str(self.uri), self._fps)
 
     def _close(self) -> None:
-        self._cancelled.set()
+        self._pace.cancel()
         if self._reel is not None:
             self._reel.close()
             self._reel = None
@@ -78,21 +76,12 @@ class ReplayCamera(Camera):
     def _read(self, timeout_s: float) -> Frame:
         reel = self._reel
         assert reel is not None
-        wait_s = self._next_s - time.monotonic()
-        cancelled = self._cancelled.wait(min(max(wait_s, 0.0), timeout_s))
-        self._cancelled.clear()
-        if cancelled or wait_s > timeout_s:
-            raise CameraTimeoutError(f"{self.uri}: " + ("reading was cancelled" if cancelled else f"no frame within {timeout_s:g} s"))
-        late_s = time.monotonic() - self._next_s
-        missed = int(late_s * self._fps) if late_s > 0 else 0
-        if not self._loop:
-            missed = 0  # whoever plays a folder once wants every picture of it
-        shot = reel.turn(missed + 1, loop=self._loop)
+        # whoever plays a folder once wants every picture of it; one that goes round may miss some, like a camera
+        places = self._pace.wait(timeout_s, skip=self._loop)
+        shot = reel.turn(places, loop=self._loop)
         if shot is None:
             raise CameraEndedError(f"{self.uri} has shown its last picture; loop=1 would begin again")
-        self._sequence += missed + 1
-        # a reader of loop=0 that falls behind shifts the whole schedule instead of bunching frames
-        self._next_s = max(self._next_s + (missed + 1) / self._fps, time.monotonic() - 1 / self._fps)
+        self._sequence += places
         return Frame(
             sequence=self._sequence,
             captured_ns=time.monotonic_ns(),

@@ -37,7 +37,7 @@ def smooth_field(
         turn[:, 2] = np.array([columns / 2, rows / 2]) - turn[:, :2] @ np.array([width / 2, height / 2])
     field = cv2.warpAffine(grid, turn, (width, height), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT_101)
     # interpolation between independent values lowers the spread to about 0.7
-    return np.asarray(field, np.float32) * np.float32(1.35)
+    return np.asarray(field * np.float32(1.35), np.float32)
 
 
 def fractal_field(rng: np.random.Generator, shape: tuple[int, int], wavelength_px: float, octaves: int, fall: float = 0.5) -> Field:
@@ -51,7 +51,7 @@ def fractal_field(rng: np.random.Generator, shape: tuple[int, int], wavelength_p
             break
         total += np.float32(strength) * smooth_field(rng, shape, wavelength)
         power += strength**2
-    return total / np.float32(math.sqrt(max(power, 1e-9)))
+    return np.asarray(total / math.sqrt(max(power, 1e-9)), np.float32)
 
 
 def smooth_line(rng: np.random.Generator, count: int, wavelength: float) -> Field:
@@ -61,4 +61,4 @@ def smooth_line(rng: np.random.Generator, count: int, wavelength: float) -> Fiel
     low = np.minimum(at.astype(int), len(knots) - 2)
     part = (at - low).astype(np.float32)
     part = part * part * (3 - 2 * part)
-    return (knots[low] * (1 - part) + knots[low + 1] * part) * np.float32(1.2)
+    return np.asarray(1.2 * (knots[low] * (1 - part) + knots[low + 1] * part), np.float32)

@@ -6,6 +6,7 @@ x right, y down, z up from the skin, origin where the optical axis meets the ski
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -55,7 +56,7 @@ class Lens:
         pixels = np.stack([x * stretch, y * stretch], 1) * self.focal_px + self.centre_px
         # across a radius the distortion magnifies by `stretch`, along it by its derivative: their geometric mean serves a width
         along = 1 + 3 * self.k1 * r2 + 5 * self.k2 * r2 * r2
-        return pixels, depth / (self.focal_px * np.sqrt(stretch * along))
+        return pixels, np.asarray(depth / (self.focal_px * np.sqrt(stretch * along)), np.float64)
 
     def on_skin(self, pixels: Points) -> Points:
         """World x and y in µm (n, 2) of the skin seen at picture positions (n, 2)."""
@@ -67,7 +68,7 @@ class Lens:
         rays = np.concatenate([plain, np.ones((len(plain), 1))], 1) @ self.rotation
         origin = np.array([0, 0, -1000 * self.distance_mm]) @ self.rotation
         ground = origin + rays * (-origin[2] / rays[:, 2:3])
-        return ground[:, :2]
+        return np.asarray(ground[:, :2], np.float64)
 
     @cached_property
     def scales_um_per_px(self) -> NDArray[np.float64]:
@@ -89,7 +90,7 @@ class Lens:
         x, y = self.width - 0.5, self.height - 0.5
         corners = np.array([[-0.5, -0.5], [x, -0.5], [x, y], [-0.5, y], [-0.5, -0.5]])
         part = np.linspace(0, 1, 33)[:-1, None]
-        border = np.concatenate([a + (b - a) * part for a, b in zip(corners[:-1], corners[1:], strict=True)])
+        border = np.concatenate([a + (b - a) * part for a, b in itertools.pairwise(corners)])
         gx, gy = self.on_skin(border).T
         return float(abs(np.sum(gx * np.roll(gy, -1) - gy * np.roll(gx, -1))) / 2 / 1e8)
 

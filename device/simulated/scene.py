@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import cv2
@@ -23,6 +24,10 @@ MIN_SIDE, MAX_PIXELS = 64, 9_000_000  # a float picture of 9 Mpx is 108 MB, and 
 BLANK_ORDER = -1
 
 
+class RenderStoppedError(Exception):
+    """Rendering was asked to stop before the scene was done. Stays within the simulated microscope."""
+
+
 @dataclass(frozen=True, eq=False)
 class Scene:
     """A rendered scalp before any fault of lens and sensor.
@@ -41,7 +46,7 @@ class Scene:
 
 @dataclass(frozen=True, eq=False)
 class RenderedFrame:
-    """A frame as the simulated camera delivers it. `image` uint8 (height, width, 3) BGR, decoded from `jpeg`; `mask` bool (height, width)."""
+    """A frame as a camera delivers it: `image` uint8 (height, width, 3) BGR, decoded from `jpeg`; `mask` bool (height, width)."""
 
     image: Image
     jpeg: bytes
@@ -80,10 +85,14 @@ def render_scene(
     kind: Kind = "easy",
     um_per_px: float | None = None,
     bald: bool | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Scene:
     """A scalp under a perfect lens and sensor, the same for the same arguments.
 
+    `should_stop` is asked between the steps, so that a thread that renders can be ended within some hundred milliseconds.
+
     Raises:
+        RenderStoppedError: `should_stop` said so.
         ValueError: an unknown kind, or a size below MIN_SIDE or above MAX_PIXELS.
     """
     if kind not in KINDS:
@@ -102,19 +111,33 @@ def render_scene(
     units, shafts = grow(recipe, lens, streams[1])
     seen = [s for s in (see(shaft, lens, recipe) for shaft in shafts) if s is not None]
     seen.sort(key=lambda s: float(np.median(s.shaft.points_um[:, 2])))  # what lies lower is painted first
+    _heed(should_stop)
     picture = paint_skin(recipe, shape, streams[2])
+    _heed(should_stop)
     paint_scale(picture, recipe, streams[3])
+    _heed(should_stop)
     _paint_openings(picture, units, seen, lens, recipe, streams[4])
     paint_shadows(picture, seen, recipe)
-    bare = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+    bare = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.float32)
     owner = np.full(shape, BLANK_ORDER, np.int32)
     for index, shaft in enumerate(seen):
+        _heed(should_stop)
         paint_shaft(picture, owner, index, shaft, recipe)
     contrast = _contrasts(picture, bare, owner, len(seen), recipe)
     hidden = paint_flakes(picture, recipe, streams[3])
     mask = (owner != BLANK_ORDER) & ~hidden
     truth = _truth(seed, recipe, lens, units, seen, owner, hidden, contrast)
     return Scene(recipe, lens, picture, mask, truth)
+
+
+def scene_um_per_px(seed: int, kind: Kind) -> float:
+    """The scale that this seed draws for a picture 640 px wide."""
+    return draw_recipe(np.random.default_rng([seed, 0]), kind).um_per_px
+
+
+def _heed(should_stop: Callable[[], bool]) -> None:
+    if should_stop():
+        raise RenderStoppedError
 
 
 def _paint_openings(

@@ -190,4 +190,4 @@ def _surface(seen: SeenShaft, recipe: Recipe, s: NDArray[np.int64], across: Fiel
         shine = np.float32(strength * (0.20 + 0.22 * recipe.wetness)) * glint * lobe * facing
         lamp_colour = np.array([0.98, 0.97, 0.95], np.float32) * 0.75 + body * 0.5
         colour += (np.minimum(lamp_colour, 1) - colour) * shine[:, None]
-    return np.clip(colour, 0, 1)
+    return np.asarray(np.clip(colour, 0, 1), np.float32)

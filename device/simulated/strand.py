@@ -118,11 +118,11 @@ def _offset(course: Course, sample: NDArray[np.int64], column: NDArray[np.int64]
 
 
 def soft_cover(across: Field, width: Field, sigma: Field) -> Field:
-    """Share of light that a bar of `width` px takes at `across` px from its middle under a Gaussian blur of `sigma` px (a bar ∗ a Gaussian)."""
+    """Share of light that a bar of `width` px takes at `across` px from its middle: a bar ∗ a Gaussian of `sigma` px."""
     root = np.float32(math.sqrt(2)) * sigma
     return np.asarray(0.5 * (erf((across + width / 2) / root) - erf((across - width / 2) / root)), np.float32)
 
 
 def pixel_cover(across: Field, width: Field) -> Field:
     """Share of a pixel that a sharp bar of `width` px covers when its middle passes at `across` px."""
-    return np.clip(np.minimum(across + 0.5, width / 2) - np.maximum(across - 0.5, -width / 2), 0, 1)
+    return np.asarray(np.clip(np.minimum(across + 0.5, width / 2) - np.maximum(across - 0.5, -width / 2), 0, 1), np.float32)

@@ -1,8 +1,9 @@
 """What is really on the stage: the hairs, openings and scale of a rendered frame, and their JSON (`scalp-groundtruth/1`).
 
-Definitions: a hair counts (`counted`) when at least 24 px of its length lie unoccluded in the frame and it differs from the skin by at least
-8 grey levels on average; a follicle counts when its ostium lies in the frame and at least one hair that counts grows from it. The mask holds
-pixels that visible hair covers by half or more, and the centre line of hairs thinner than 2 px; not what lies under an opaque flake.
+Definitions: a hair counts (`counted`) when at least 24 px of its length lie unoccluded in the frame and it differs from the
+skin by at least 8 grey levels on average; a follicle counts when its ostium lies in the frame and at least one hair that counts
+grows from it. The mask holds pixels that visible hair covers by half or more, and the centre line of hairs thinner than 2 px;
+not what lies under an opaque flake.
 Pixel centres at integers.
 """
 
