@@ -6,7 +6,6 @@ import asyncio
 import asyncio.runners
 import gc
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,9 +20,9 @@ DESCRIPTORS = Path("/proc/self/fd")
 def _descriptors() -> dict[int, str]:
     """Open file descriptors and what they are; {} where the system cannot tell."""
     found = {}
-    for name in os.listdir(DESCRIPTORS) if DESCRIPTORS.is_dir() else []:
+    for link in list(DESCRIPTORS.iterdir()) if DESCRIPTORS.is_dir() else []:
         try:
-            found[int(name)] = os.readlink(DESCRIPTORS / name)
+            found[int(link.name)] = str(link.readlink())
         except OSError:
             continue  # the descriptor of the listing itself
     return found
