@@ -22,7 +22,7 @@ COLOURS: dict[str, tuple[float, float, float]] = {
     "brown": (0.175, 0.255, 0.350),
     "lightbrown": (0.275, 0.390, 0.500),
     "red": (0.150, 0.290, 0.530),
-    "blond": (0.420, 0.610, 0.740),
+    "blond": (0.440, 0.630, 0.790),
     "grey": (0.660, 0.655, 0.650),
     "white": (0.860, 0.860, 0.850),
 }
@@ -90,7 +90,7 @@ def grow(recipe: Recipe, lens: Lens, rng: np.random.Generator) -> tuple[list[Uni
     for x, y in places:
         outside = abs(x) > half_w + 40 * scale or abs(y) > half_h + 40 * scale
         # a parting and the comb leave less hair than grows around: of the units out of sight only some reach in
-        if outside and recipe.clipped_um is None and rng.random() < 0.55:
+        if outside and recipe.clipped_um is None and rng.random() < 0.45:
             continue
         empty = rng.random() < (0.93 if recipe.bald else recipe.empty_share)
         count = 0 if empty else int(rng.choice(4, p=HAIRS_PER_UNIT)) + 1
@@ -130,12 +130,12 @@ def grow_shaft(recipe: Recipe, unit: Unit, heading: float, place: int, rng: np.r
         length = float(rng.uniform(700, 2600))
     else:
         nominal = float(recipe.diameter_um * rng.lognormal(0, 0.17))
-        length = float(rng.uniform(0.7, 2.4) * 640 * recipe.um_per_px)
+        length = float(rng.uniform(1.2, 3.0) * 640 * recipe.um_per_px)
     tip: Tip = "taper" if vellus or rng.random() < 0.12 else "none"
     if recipe.clipped_um is not None and rng.random() < 0.93:
         length, tip = float(recipe.clipped_um * rng.lognormal(0, 0.25)), "cut"
     elif tip == "taper" and not vellus:
-        length *= 0.6
+        length *= 0.35
     n = max(6, int(length / step))
     arc = np.arange(n) * step
     bend = recipe.curl * 1e-3 * (rng.normal(0, 1) + 0.8 * smooth_line(rng, n, 2200 / step))

@@ -16,6 +16,7 @@ from device.simulated.recipe import Recipe
 from device.simulated.strand import PIXEL_SIGMA, Course, band_of, course_of, pixel_cover, soft_cover
 
 DARK = 0.42  # mean of a body colour above which a shaft lets light through and is drawn as light hair
+LANES = 7  # streaks across a shaft
 SHADOW_LAYERS = 2  # the shadow field is drawn at 1 / 2 of the picture's size: it is soft
 
 
@@ -124,7 +125,8 @@ def paint_root(skin: Picture, seen: SeenShaft, recipe: Recipe) -> None:
         return
     s = band.sample
     alpha = soft_cover(band.across, width[s], sigma[s]) * band.cap * (1 - deep[s]) ** 1.3
-    alpha *= np.float32((0.85 - 0.35 * recipe.melanin) * seen.shaft.opacity)
+    # pale roots scatter as the skin around them does: little of them shows
+    alpha *= np.float32((0.85 - 0.35 * recipe.melanin) * seen.shaft.opacity * (1.0 if max(seen.shaft.bgr) < 0.5 else 0.3))
     flat = skin.reshape(-1, 3)
     under = flat[band.pixel]
     body = np.array(seen.shaft.bgr, np.float32)
@@ -142,14 +144,25 @@ def paint_shaft(picture: Picture, owner: NDArray[np.int32], index: int, seen: Se
     s, across = band.sample, band.across
     width = seen.course.along(seen.d_px)[s]
     sigma = np.hypot(seen.course.along(seen.blur_px), np.float32(PIXEL_SIGMA))[s]
-    alpha = soft_cover(across, width, sigma) * band.cap * np.float32(seen.shaft.opacity)
+    rising = _rising(seen)[s]
+    alpha = soft_cover(across, width, sigma) * band.cap * rising * np.float32(seen.shaft.opacity)
     colour = _surface(seen, recipe, s, across, width, sigma)
     flat = picture.reshape(-1, 3)
     under = flat[band.pixel]
     flat[band.pixel] = under + (colour - under) * alpha[:, None]
-    covered = pixel_cover(across, width) * band.cap >= 0.5
-    thin = (width < 2) & (np.abs(across) <= 0.5) & (band.cap >= 0.5)
+    covered = pixel_cover(across, width) * band.cap * rising >= 0.5
+    thin = (width < 2) & (np.abs(across) <= 0.5) & (band.cap * rising >= 0.5)
     owner.reshape(-1)[band.pixel[covered | thin]] = index
+
+
+def _rising(seen: SeenShaft) -> Field:
+    """How far the shaft has come out of the skin at each sample of its course, 0 to 1 within one diameter from its opening."""
+    return np.clip((np.arange(len(seen.course.x), dtype=np.float32) + 0.5) / max(1.5, float(seen.d_px[0])), 0, 1) ** np.float32(0.8)
+
+
+def _fibres(rng: np.random.Generator, count: int, length: float) -> Field:
+    """Streaks that run along a shaft, float32 (count, LANES): unlike from lane to lane, slowly changing along it."""
+    return np.stack([smooth_line(rng, count, length * float(rng.uniform(0.6, 1.6))) for _ in range(LANES)], 1)
 
 
 def _surface(seen: SeenShaft, recipe: Recipe, s: NDArray[np.int64], across: Field, width: Field, sigma: Field) -> Picture:
@@ -161,21 +174,22 @@ def _surface(seen: SeenShaft, recipe: Recipe, s: NDArray[np.int64], across: Fiel
     round_ = np.sqrt(1 - t * t)
     count = len(seen.course.x)
     body = np.array(shaft.bgr, np.float32)
+    lane = np.rint((t + 1) * (LANES - 1) / 2).astype(np.int64)
     wander = smooth_line(rng, count, 90.0)[s]
-    mottle = smooth_line(rng, count, 7.0)[s]
-    glint = np.clip(0.6 + 0.3 * smooth_line(rng, count, 45.0) + 0.35 * smooth_line(rng, count, 5.0), 0.05, 1.7)[s]
+    mottle = _fibres(rng, count, 38.0)[s, lane]
+    glint = np.clip(0.75 + 0.4 * smooth_line(rng, count, 70.0)[s] + 0.35 * _fibres(rng, count, 16.0)[s, lane], 0.05, 1.8)
     # cuticle scales: fine rings across the shaft, only where they can be resolved
-    resolved = np.clip((width - 5) / 10, 0, 1)
+    resolved = np.clip((width - 8) / 10, 0, 1)
     rings = smooth_line(rng, count, 3.0)[np.clip(s + np.rint(1.5 * t * t).astype(np.int64), 0, count - 1)] * resolved
     bright = float(body.mean())
     if bright < DARK:
-        shade = (0.52 + 0.48 * round_) * (1 + 0.05 * wander + 0.04 * mottle + 0.06 * rings)
+        shade = (0.52 + 0.48 * round_) * (1 + 0.05 * wander + 0.07 * mottle + 0.02 * rings)
         # within brown hair light comes through the middle
         glow = np.float32(0.9 * max(bright - 0.1, 0)) * round_**3
         colour = body * (shade + glow)[:, None]
     else:
         rim = 1 - 0.42 * np.exp(-(((np.abs(t) - 0.86) / 0.2) ** 2))
-        shade = (0.72 + 0.30 * round_) * rim * (1 + 0.04 * wander + 0.035 * mottle + 0.05 * rings)
+        shade = (0.72 + 0.30 * round_) * rim * (1 + 0.04 * wander + 0.045 * mottle + 0.02 * rings)
         medulla = 1 - np.float32(0.10) * np.exp(-((t / 0.22) ** 2)) * (width > 7)
         colour = body * (shade * medulla)[:, None]
     tx, ty = seen.course.tx[s], seen.course.ty[s]
@@ -187,7 +201,7 @@ def _surface(seen: SeenShaft, recipe: Recipe, s: NDArray[np.int64], across: Fiel
         spread = np.sqrt(np.float32(breadth**2) + (0.55 * widen) ** 2)
         lobe = np.exp(-(((t - lamp) / spread) ** 2)) * (np.float32(breadth) / spread)
         facing = 1 - 0.5 * (math.cos(azimuth) * tx + math.sin(azimuth) * ty) ** 2
-        shine = np.float32(strength * (0.20 + 0.22 * recipe.wetness)) * glint * lobe * facing
+        shine = np.float32(strength * (0.34 + 0.25 * recipe.wetness)) * glint * lobe * facing
         lamp_colour = np.array([0.98, 0.97, 0.95], np.float32) * 0.75 + body * 0.5
         colour += (np.minimum(lamp_colour, 1) - colour) * shine[:, None]
     return np.asarray(np.clip(colour, 0, 1), np.float32)

@@ -22,7 +22,7 @@ def paint_skin(recipe: Recipe, shape: tuple[int, int], rng: np.random.Generator)
     """The bare skin, float32 (height, width, 3) BGR 0…1, evenly lit."""
     scale = recipe.um_per_px
     tone = np.array([np.interp(recipe.melanin * 5, range(6), TONES[:, k]) for k in range(3)], np.float32)
-    tone = tone + RED * np.float32(0.45 * recipe.redness) + SALLOW * np.float32(recipe.sallowness)
+    tone = tone + RED * np.float32(0.4 * recipe.redness) + SALLOW * np.float32(0.8 * recipe.sallowness)
     rough = np.float32({"easy": 0.75, "realistic": 1.0, "hard": 1.1}[recipe.kind])
 
     broad = fractal_field(rng, shape, 1800 / scale, 3)
@@ -30,13 +30,13 @@ def paint_skin(recipe: Recipe, shape: tuple[int, int], rng: np.random.Generator)
     yellow = fractal_field(rng, shape, 1500 / scale, 3, 0.6)
     marble = fractal_field(rng, shape, 170 / scale, 3, 0.8)
     fine = fractal_field(rng, shape, 42 / scale, 3, 0.85)
-    light = 1 + rough * (0.045 * broad + 0.028 * marble + 0.018 * fine)
+    light = 1 + rough * (0.03 * broad + 0.022 * marble + 0.014 * fine)
     skin = np.empty((*shape, 3), np.float32)
     blush = np.float32(0.30 + 0.35 * recipe.redness) * blood + np.float32(0.30) * marble
     for k in range(3):
-        skin[..., k] = (tone[k] + RED[k] * rough * blush * 0.55 + SALLOW[k] * rough * yellow * 0.7) * light
+        skin[..., k] = (tone[k] + RED[k] * rough * blush * 0.34 + SALLOW[k] * rough * yellow * 0.22) * light
     relief = _relief(recipe, shape, rng)
-    skin *= (1 + 0.035 * rough * relief)[..., None]
+    skin *= (1 + rng.uniform(0.006, 0.022) * rough * relief)[..., None]
     _vessels(skin, recipe, rng)
     _pores(skin, recipe, rng)
     _shine(skin, relief, recipe, rng)
@@ -48,9 +48,9 @@ def _relief(recipe: Recipe, shape: tuple[int, int], rng: np.random.Generator) ->
     angle = recipe.heading + rng.normal(0, 0.3)
     furrows = np.zeros(shape, np.float32)
     for turn, strength in ((0.0, 1.0), (rng.uniform(0.9, 1.4), 0.75)):
-        waves = smooth_field(rng, shape, max(3.0, rng.uniform(110, 170) / recipe.um_per_px), stretch=3.0, angle=angle + turn)
-        furrows += np.float32(strength) * np.exp(-np.abs(waves) * 5)
-    height = -furrows + 0.5 * smooth_field(rng, shape, max(2.0, 30 / recipe.um_per_px))
+        waves = smooth_field(rng, shape, max(4.0, rng.uniform(180, 300) / recipe.um_per_px), stretch=3.0, angle=angle + turn)
+        furrows += np.float32(strength) * np.exp(-np.abs(waves) * 4)
+    height = -furrows + 0.55 * smooth_field(rng, shape, max(3.0, 85 / recipe.um_per_px))
     lit = cv2.Sobel(height, cv2.CV_32F, 1, 0) * math.cos(recipe.light_azimuth) + cv2.Sobel(height, cv2.CV_32F, 0, 1) * math.sin(
         recipe.light_azimuth
     )
@@ -89,15 +89,15 @@ def _pores(skin: Picture, recipe: Recipe, rng: np.random.Generator) -> None:
     height, width = skin.shape[:2]
     millimetres = width * height * (recipe.um_per_px / 1000) ** 2
     ink = np.zeros((height, width), np.float32)
-    for per_mm2, low, high, bright in ((14.0, 6, 14, 0.55), (4.0, 14, 30, 0.4)):
+    for per_mm2, low, high, bright in ((16.0, 7, 18, 0.9), (5.0, 16, 40, 0.6)):
         count = min(rng.poisson(millimetres * per_mm2 * rng.uniform(0.4, 1.2)), 4000)
         places = rng.uniform((0, 0), (width, height), (count, 2))
         radii = np.maximum(rng.uniform(low, high, count) / recipe.um_per_px / 2, 0.5)
-        strength = rng.uniform(0.2, 1.0, count) ** 1.5 * bright
+        strength = rng.uniform(0.2, 1.0, count) ** 2 * bright
         for (x, y), radius, value in zip(places, radii, strength, strict=True):
             cv2.circle(ink, (round(x * 16), round(y * 16)), round(radius * 16), float(value), -1, cv2.LINE_AA, 4)
     ink = np.asarray(cv2.GaussianBlur(ink, (0, 0), 0.7), np.float32)
-    skin += (1 - skin) * (ink * np.float32(0.5))[..., None]
+    skin += (1 - skin) * (ink * np.float32(0.6))[..., None]
 
 
 def _shine(skin: Picture, relief: Field, recipe: Recipe, rng: np.random.Generator) -> None:
