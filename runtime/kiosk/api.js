@@ -4,12 +4,12 @@
  */
 import { texts } from './texts.js';
 
-const DEADLINE_MS = 15000;
+const DEADLINE_MS = 40000; // the daemon itself answers a capture within 30 s
 
 /**
  * @typedef {import('./numbers.js').Measurement} Measurement
- * @typedef {{id: number|string, site: string|null, taken_at: string|null, measurement?: Measurement|null,
- *   hair_count?: number|null, width?: number, height?: number}} Capture
+ * @typedef {{id: number, taken_at: string, site: string|null, width_px: number, height_px: number, hair_count: number,
+ *   sha256: string, measurement?: Measurement}} Capture
  */
 
 export class ApiError extends Error {
@@ -52,42 +52,33 @@ async function call(path, options = {}) {
  * @returns {Promise<Capture>}
  */
 export async function capture(site) {
-  return toCapture(
-    await call('/api/captures', {
-      method: 'POST',
-      headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify(site ? { site } : {}),
-    }),
-  );
+  return call('/api/captures', {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify(site ? { site } : {}),
+  });
 }
 
 /**
  * Captures, newest first.
  * @param {number} limit
- * @param {number|string|null} [before] only those older than this one
- * @returns {Promise<Capture[]>}
+ * @param {number|null} [before] only those older than this id
+ * @returns {Promise<{captures: Capture[], next_before: number|null}>}
  */
 export async function captures(limit, before = null) {
   const query = new URLSearchParams({ limit: String(limit) });
   if (before !== null) query.set('before', String(before));
-  const body = await call(`/api/captures?${query}`);
-  return (Array.isArray(body) ? body : body.captures).map(toCapture);
+  return call(`/api/captures?${query}`);
 }
 
-/** One capture with its measurement. @param {number|string} id @returns {Promise<Capture>} */
-export async function captureById(id) {
-  return toCapture(await call(`/api/captures/${encodeURIComponent(id)}`));
-}
+/** One capture with its measurement. @param {number} id @returns {Promise<Capture>} */
+export const captureById = (id) => call(`/api/captures/${id}`);
 
 /** What the daemon says of itself. @returns {Promise<any>} */
 export const status = () => call('/api/status');
 
-/** @param {number|string} id */
-export const pictureAddress = (id) => `/api/captures/${encodeURIComponent(id)}/picture`;
-/** @param {number|string} id */
-export const thumbnailAddress = (id) => `/api/captures/${encodeURIComponent(id)}/thumbnail`;
-
-/** @param {any} row @returns {Capture} */
-function toCapture(row) {
-  return { ...row, hair_count: row.hair_count ?? row.measurement?.hair_count ?? null };
-}
+// browsers keep pictures for a year: the hash tells the ids of a store that was started anew from those before
+/** @param {Capture} capture */
+export const pictureAddress = (capture) => `/api/captures/${capture.id}/picture?v=${capture.sha256.slice(0, 16)}`;
+/** @param {Capture} capture */
+export const thumbnailAddress = (capture) => `/api/captures/${capture.id}/thumbnail?v=${capture.sha256.slice(0, 16)}`;

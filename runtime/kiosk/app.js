@@ -4,7 +4,7 @@
  */
 import { html, Component, render } from './view.js';
 import { texts } from './texts.js';
-import { number } from './format.js';
+import { cameraName, number } from './format.js';
 import { LiveView } from './liveview.js';
 import { Stage } from './stage.js';
 import { Numbers, Quality } from './numbers.js';
@@ -44,9 +44,10 @@ class App extends Component {
     this.#checkVersion();
   }
 
-  /** @param {'connection'|'state'|'reconnected'} why */
+  /** @param {'connection'|'state'|'reconnected'|'captures'} why */
   #changed(why) {
     this.setState({ now: this.view.snapshot() });
+    if (why === 'captures') this.captures?.refresh();
     if (why !== 'reconnected') return;
     this.captures?.reload();
     this.#checkVersion();
@@ -101,7 +102,7 @@ class App extends Component {
         <aside class="panel">
           <div class="scroll">
             <${Numbers} measurement=${m} stale=${Boolean(m) && now.resultIsStale} />
-            <${Quality} measurement=${m} />
+            <${Quality} measurement=${m} problem=${now.analysisProblem} />
             <div class="charts">
               <${TrendChart} columns=${now.trend} perCm2=${!m || Boolean(m.scale.um_per_px)} />
               <${DiameterChart} hairs=${m?.hairs ?? []} inUm=${!m || Boolean(m.scale.um_per_px)} cutoffUm=${m?.terminal_vellus?.cutoff_um} />
@@ -126,7 +127,7 @@ function veilOf(now) {
       return { title: texts.live.connecting, detail: '', retry: false };
     }
     const seconds = Math.max(0, Math.ceil(((now.connection.retryAt ?? 0) - performance.now()) / 1000));
-    return { title: texts.live.lost, detail: texts.live.lostDetail(seconds), retry: true };
+    return { title: texts.live.lost, detail: now.connection.reason || texts.live.lostDetail(seconds), retry: true };
   }
   if (now.camera && now.camera.state !== 'streaming') {
     return { title: cameraWords(now.camera.state), detail: now.camera.message || texts.camera.remedy, retry: false };
@@ -147,7 +148,7 @@ function CameraLamp({ now }) {
   const live = now.connection.status === 'open' && camera?.state === 'streaming' && !now.pictureIsStale;
   const size = camera?.width && camera?.height ? ` ${camera.width}×${camera.height}` : '';
   return html`<div class=${live ? 'camera live' : 'camera'}>
-    <i class="lamp"></i><b>${live ? texts.camera.streaming : texts.none}</b><span>${camera?.name ?? ''}${size}</span>
+    <i class="lamp"></i><b>${live ? texts.camera.streaming : texts.none}</b><span>${cameraName(camera?.name)}${size}</span>
   </div>`;
 }
 

@@ -11,9 +11,9 @@ const KEPT_SHOWN_MS = 2000;
 
 /** The six sites with their place on a head seen from above (nose up), in a box of 24. */
 export const SITES = [
-  { id: 'left_temporal', x: 5.4, y: 10.5 },
+  { id: 'left temporal', x: 5.4, y: 10.5 },
   { id: 'frontal', x: 12, y: 6.4 },
-  { id: 'right_temporal', x: 18.6, y: 10.5 },
+  { id: 'right temporal', x: 18.6, y: 10.5 },
   { id: 'mid', x: 12, y: 11 },
   { id: 'vertex', x: 12, y: 15.4 },
   { id: 'occipital', x: 12, y: 20 },

@@ -29,9 +29,19 @@ export class Captures extends Component {
     this.reload();
   }
 
-  /** Read the newest page anew (at the start, and when the server is back). */
+  /** Read the list anew (at the start, and when the server is back: it may have another store). */
   async reload() {
-    await this.#read(null);
+    await this.#read(null, (page) => page);
+  }
+
+  /** Another page has kept something: take what is new in. */
+  async refresh() {
+    const newest = this.state.list[0]?.id ?? 0;
+    await this.#read(null, (page) => [...page.filter((each) => each.id > newest), ...this.state.list]);
+  }
+
+  async #older() {
+    await this.#read(this.state.list[this.state.list.length - 1].id, (page) => [...this.state.list, ...page]);
   }
 
   /** Put a capture that was just kept at the front. @param {api.Capture} capture */
@@ -42,15 +52,17 @@ export class Captures extends Component {
     this.strip.current?.scrollTo({ left: 0 });
   }
 
-  /** @param {number|string|null} before */
-  async #read(before) {
+  /**
+   * @param {number|null} before
+   * @param {(page: api.Capture[]) => api.Capture[]} joined what the list is with this page
+   */
+  async #read(before, joined) {
     this.setState({ loading: true });
     try {
-      const page = await api.captures(PAGE, before);
-      this.setState((/** @type {any} */ { list }) => {
-        const together = before === null ? page : [...list, ...page];
-        return { list: together.slice(0, MOST_SHOWN), more: page.length === PAGE && together.length < MOST_SHOWN, error: null };
-      });
+      const { captures: page, next_before: next } = await api.captures(PAGE, before);
+      const list = joined(page);
+      const more = (list.length > page.length && before === null ? this.state.more : next !== null) && list.length < MOST_SHOWN;
+      this.setState({ list: list.slice(0, MOST_SHOWN), more, error: null });
     } catch (error) {
       this.setState({ error });
     } finally {
@@ -68,12 +80,12 @@ export class Captures extends Component {
           ${list.map((/** @type {api.Capture} */ each) => html`
             <button type="button" class="thumbnail" key=${each.id} data-capture=${each.id}
               aria-label=${texts.captures.open(siteName(each.site), clock(each.taken_at))} onClick=${() => onOpen(each, list)}>
-              <img src=${api.thumbnailAddress(each.id)} alt="" loading="lazy" decoding="async" draggable=${false} />
-              <span class="count">${each.hair_count === null ? '' : texts.captures.hairs(number(each.hair_count))}</span>
+              <img src=${api.thumbnailAddress(each)} alt="" loading="lazy" decoding="async" draggable=${false} />
+              <span class="count">${texts.captures.hairs(number(each.hair_count))}</span>
               <span class="caption"><b>${siteName(each.site)}</b><span>${clock(each.taken_at)}</span></span>
             </button>`)}
           ${more && html`<button type="button" class="older" disabled=${loading}
-            onClick=${() => this.#read(list[list.length - 1].id)}>${texts.captures.more}</button>`}
+            onClick=${() => this.#older()}>${texts.captures.more}</button>`}
         </div>
       </nav>`;
   }

@@ -43,7 +43,7 @@ export class Detail extends Component {
     this.observer?.disconnect();
   }
 
-  /** @param {number|string} id */
+  /** @param {number} id */
   async #open(id) {
     this.setState({ capture: null, error: null, chosen: null });
     try {
@@ -89,7 +89,7 @@ export class Detail extends Component {
   render({ capture: asked, newer, older, onShow, onClose }, { capture, error, chosen, overlay }) {
     const m = capture?.measurement ?? null;
     const hair = m?.hairs.find((/** @type {any} */ each) => each.id === chosen) ?? null;
-    const ratio = m ? m.width_px / m.height_px : (asked.width ?? 4) / (asked.height ?? 3);
+    const ratio = m ? m.width_px / m.height_px : asked.width_px / asked.height_px;
     return html`
       <dialog class="detail" ref=${this.dialog} aria-label=${texts.detail.label} onClose=${onClose}>
         <header>
@@ -106,7 +106,7 @@ export class Detail extends Component {
             onPointerMove=${(/** @type {PointerEvent} */ e) => this.#point(e)}
             onPointerDown=${(/** @type {PointerEvent} */ e) => this.#point(e)}
             onKeyDown=${(/** @type {KeyboardEvent} */ e) => this.#key(e)}>
-            <img class="picture" src=${api.pictureAddress(asked.id)} alt="" draggable=${false} />
+            <img class="picture" src=${api.pictureAddress(asked)} alt="" draggable=${false} />
             <canvas class="overlay" ref=${this.overlay}></canvas>
             ${m && html`<${ScaleMark} umPerPx=${m.scale.um_per_px} widthPx=${m.width_px} />`}
             ${error && html`<div class="veil"><b>${texts.detail.failed}</b><span>${error.message}. ${error.remedy}</span></div>`}

@@ -8,6 +8,7 @@ const ACROSS = 80; // size of the grey copies
 const DOWN = 60;
 const KEPT = 48; // frames: 1.6 s at 30 fps
 const REACH = 6; // cells searched to either side of where the match was last
+const LEFT_OUT = 3; // frames: a neighbour as near as this stands for a frame that was not shown
 const FLAT = 0.75; // a match must be this much better than the average of the places searched
 
 /**
@@ -57,8 +58,8 @@ export class MotionFollower {
    * @returns {Shift|null} null when one of them is no longer kept
    */
   between(from, to, width) {
-    const a = this.ring.find((kept) => kept.sequence === from);
-    const b = this.ring.find((kept) => kept.sequence === to);
+    const a = this.#nearest(from);
+    const b = this.#nearest(to);
     if (!a || !b) return null;
     if (a === b) return { dx: 0, dy: 0, sure: true };
     const start = this.last.from === from ? this.last : { x: 0, y: 0 };
@@ -66,6 +67,23 @@ export class MotionFollower {
     if (match.sure) this.last = { from, x: Math.round(match.x), y: Math.round(match.y) };
     const cell = width / ACROSS;
     return { dx: match.x * cell, dy: match.y * cell, sure: match.sure };
+  }
+
+  /**
+   * The kept frame with this sequence, or the nearest of those that were shown: a slow page leaves frames out.
+   * @param {number} sequence
+   * @returns {Kept|null}
+   */
+  #nearest(sequence) {
+    let nearest = null;
+    let gap = LEFT_OUT + 1;
+    for (const kept of this.ring) {
+      if (Math.abs(kept.sequence - sequence) < gap) {
+        nearest = kept;
+        gap = Math.abs(kept.sequence - sequence);
+      }
+    }
+    return nearest;
   }
 
   clear() {

@@ -70,5 +70,16 @@ export function clock(iso) {
 export function siteName(site) {
   if (!site) return texts.sites.none;
   const known = /** @type {Record<string, string>} */ (/** @type {unknown} */ (texts.sites));
-  return known[site.replace(/[ -]/g, '_')] ?? site;
+  return known[site] ?? site;
+}
+
+/**
+ * A camera's address as a person reads it: "simulated", "replay: clipped"; the folder and the options are left out.
+ * @param {string|null|undefined} uri
+ * @returns {string}
+ */
+export function cameraName(uri) {
+  const [, scheme, rest] = /^([a-z0-9+-]+):([^?]*)/i.exec(uri ?? '') ?? [null, uri ?? '', ''];
+  const last = rest.split('/').filter(Boolean).pop();
+  return last ? `${scheme}: ${last}` : String(scheme);
 }

@@ -12,7 +12,8 @@ const SILENCE_MS = 8000; // the server tells its state every second: longer sile
 
 /**
  * @typedef {{number: number, sequence: number, width: number, height: number, age_ms: number}} FrameHeader
- * @typedef {{status: 'connecting'|'open'|'lost', retryAt: number|null}} ConnectionState  retryAt: performance.now() ms
+ * @typedef {{status: 'connecting'|'open'|'lost', retryAt: number|null, reason: string}} ConnectionState
+ *   retryAt: performance.now() ms of the next attempt; reason: the server's words, where it gave any
  * @typedef {{
  *   onPicture: (header: FrameHeader, jpeg: Blob, receivedAt: number) => void,
  *   onResult: (sequence: number, measurement: object) => void,
@@ -53,20 +54,20 @@ export class LiveConnection {
   start() {
     clearTimeout(this.timer);
     this.#drop();
-    this.handlers.onConnection({ status: 'connecting', retryAt: null });
+    this.handlers.onConnection({ status: 'connecting', retryAt: null, reason: '' });
     const socket = new WebSocket(this.url);
     socket.binaryType = 'arraybuffer';
     this.socket = socket;
     this.#expect(socket, CONNECT_DEADLINE_MS);
     socket.onopen = () => {
       this.#expect(socket, SILENCE_MS);
-      this.handlers.onConnection({ status: 'open', retryAt: null });
+      this.handlers.onConnection({ status: 'open', retryAt: null, reason: '' });
     };
     socket.onmessage = (event) => {
       this.#expect(socket, SILENCE_MS);
       this.#take(event.data);
     };
-    socket.onclose = () => this.#lost(socket);
+    socket.onclose = (event) => this.#lost(socket, event.reason);
   }
 
   /** Close for good (the page goes away). */
@@ -121,15 +122,15 @@ export class LiveConnection {
     }
   }
 
-  /** @param {WebSocket} socket */
-  #lost(socket) {
+  /** @param {WebSocket} socket @param {string} [reason] */
+  #lost(socket, reason = '') {
     if (socket !== this.socket) return;
     clearTimeout(this.timer);
     this.socket = null;
     const wait = this.waitMs * (0.8 + 0.4 * Math.random()); // spread, so that pages do not knock all at once
     this.waitMs = Math.min(LONGEST_WAIT_MS, this.waitMs * GROWTH);
     this.timer = setTimeout(() => this.start(), wait);
-    this.handlers.onConnection({ status: 'lost', retryAt: performance.now() + wait });
+    this.handlers.onConnection({ status: 'lost', retryAt: performance.now() + wait, reason });
   }
 
   #drop() {

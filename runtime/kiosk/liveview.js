@@ -18,16 +18,17 @@ const FADED = '0.35';
 
 /**
  * @typedef {import('./numbers.js').Measurement} Measurement
- * @typedef {{state: string, message: string|null, name?: string|null, width?: number, height?: number, fps?: number}} CameraState
+ * @typedef {{state: string, message: string, name: string, width: number|null, height: number|null, fps: number|null}} CameraState
  * @typedef {{
- *   connection: import('./live.js').ConnectionState, camera: CameraState|null, measurement: Measurement|null,
+ *   connection: import('./live.js').ConnectionState, camera: CameraState|null, analysisProblem: string,
+ *   measurement: Measurement|null,
  *   resultIsStale: boolean, pictureIsStale: boolean, hasPicture: boolean, behind: boolean, width: number,
  *   fps: number|null, results: number|null, ageMs: number|null, trend: (number|null)[][],
  * }} Snapshot
  */
 
 export class LiveView {
-  /** @param {string} url @param {(why: 'connection'|'state'|'reconnected') => void} onChange */
+  /** @param {string} url @param {(why: 'connection'|'state'|'reconnected'|'captures') => void} onChange */
   constructor(url, onChange) {
     this.onChange = onChange;
     this.pictures = new Rate();
@@ -40,9 +41,11 @@ export class LiveView {
     this.broken = 0; // pictures that could not be decoded
     this.wasOpen = false;
     /** @type {import('./live.js').ConnectionState} */
-    this.connectionState = { status: 'connecting', retryAt: null };
+    this.connectionState = { status: 'connecting', retryAt: null, reason: '' };
     /** @type {CameraState|null} */
     this.camera = null;
+    this.analysisProblem = '';
+    this.kept = -1; // captures that the daemon has kept since its start
     /** @type {{sequence: number, measurement: Measurement}|null} */
     this.result = null;
     this.shown = { sequence: -1, width: 0 };
@@ -89,6 +92,7 @@ export class LiveView {
     return {
       connection: this.connectionState,
       camera: this.camera,
+      analysisProblem: this.analysisProblem,
       measurement: this.result?.measurement ?? null,
       hasPicture: sincePicture !== null,
       pictureIsStale,
@@ -162,14 +166,21 @@ export class LiveView {
   #takeState(message) {
     const changed = message.camera?.state !== this.camera?.state || message.camera?.message !== this.camera?.message;
     this.camera = message.camera ?? null;
+    this.analysisProblem = message.analysis?.state === 'failing' ? message.analysis.message : '';
+    if (changed && this.camera?.state !== 'streaming') this.#forgetPicture(); // the next camera counts from 0 again
     if (changed) this.onChange('state');
+    const kept = message.stats?.captures ?? this.kept;
+    if (this.kept >= 0 && kept > this.kept) this.onChange('captures');
+    this.kept = kept;
   }
 
   /** @param {import('./live.js').ConnectionState} state */
   #takeConnection(state) {
     this.connectionState = state;
     if (state.status === 'open') {
-      this.#forget(); // sequences of a server that was restarted begin anew
+      this.camera = null;
+      this.kept = -1;
+      this.#forgetPicture(); // sequences of a server that was restarted begin anew
       this.onChange(this.wasOpen ? 'reconnected' : 'connection');
       this.wasOpen = true;
       return;
@@ -177,9 +188,8 @@ export class LiveView {
     this.onChange('connection');
   }
 
-  #forget() {
+  #forgetPicture() {
     this.result = null;
-    this.camera = null;
     for (const each of [this.pictures, this.results, this.follower]) each.clear();
     this.#drawResult();
   }

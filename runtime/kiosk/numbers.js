@@ -119,8 +119,12 @@ function halfNote(d, decimals) {
   return `${texts.numbers.middleHalf} ${number(d.p25, decimals)}–${number(d.p75, decimals)}`;
 }
 
-/** @param {{measurement: Measurement|null}} props */
-export function Quality({ measurement: m }) {
+/** @param {{measurement: Measurement|null, problem?: string}} props problem: why there are no fresh numbers */
+export function Quality({ measurement: m, problem = '' }) {
+  if (problem) {
+    return html`<section class="quality poor" role="alert"><i class="lamp"></i>
+      <div class="words"><b>${texts.numbers.failing}</b><span class="reasons">${problem}</span></div></section>`;
+  }
   const words = /** @type {Record<string, string>} */ (texts.quality.reasons);
   const reasons = (m?.quality.reasons ?? []).map((reason) => words[reason] ?? reason);
   if (m?.segmentation.unfamiliar) reasons.push(texts.quality.unfamiliar);
