@@ -64,14 +64,24 @@ DARK_HAIR = Kind(DARK, closing=17, floor=0.12, span=1.5, contrast=0.24, elongati
 NEUTRAL_HAIR = Kind(NEUTRAL, closing=21, floor=0.06, span=0.6, contrast=0.08, elongation=4.0, length=0.04)
 PALE_HAIR = Kind(PALE, closing=21, floor=0.035, span=0.3, contrast=0.05, elongation=4.0, length=0.04)
 
-STRONG_DARK = 0.33
+STRONG_DARK = 0.31
 """Median dark contrast from which dark pieces are surely hair and not the shadow of light hair."""
 LIGHT_SHARE = 0.25
-"""A colour plane decides for the frame where its hair covers at least this share of the weak dark evidence."""
-GLOSS_LEVEL = 0.5
+"""Where dark contrast is weaker, the plane decides that separates hair best of those that see this share of the most that any sees."""
+GLOSS_LEVEL = 0.6
 """An enclosed gap is gloss and not skin where it keeps this share of the threshold."""
 GLOSS_WIDTH = 0.02
 """Widest enclosed gap that can be gloss, as a share of the frame's longest side."""
+GLOSS_AREA = 32.0
+"""Longest gap that can be gloss, as area over squared greatest width."""
+WEAK = 0.3
+"""Share of the threshold at which fainter hairs are still looked for."""
+BORDER = 0.55
+"""Share of the core's contrast at which a hair ends; half, and a little for the gloss and shade that the core's mean has in it."""
+CORE_SPREAD = 2.5
+"""Sigma, on the grid, of the neighbourhood in which hair is compared with itself."""
+LINE_ELONGATION, LINE_LENGTH = 6.0, 0.05
+"""Least length over width, and over the frame's longest side, of a piece that is faint throughout."""
 SKIN_SPREAD = 8.0
 """Sigma, on the grid, of the blur that gives the skin's level between hairs."""
 STEEPNESS = 6.0
@@ -80,11 +90,31 @@ STEEPNESS = 6.0
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """One plane's finding: contrast over skin, the threshold at half the hair's contrast, and the long pieces above it."""
+    """One plane's finding: contrast over skin, where hair ends in it (everywhere, and on the whole), and the long pieces above that."""
 
     contrast: Plane
+    border: Plane
     threshold: float
     mask: Mask
+
+    @property
+    def share(self) -> float:
+        """Of the picture that is hair."""
+        return float(np.mean(self.mask))
+
+    @property
+    def strength(self) -> float:
+        """Contrast of the hair that reaches the threshold, its median; 0 without any."""
+        strong = self.contrast[self.mask & (self.contrast > self.threshold)]
+        return float(np.median(strong)) if strong.size else 0.0
+
+    @property
+    def separation(self) -> float:
+        """Distance of hair from the rest in standard deviations (Fisher's criterion); 0 where there is not some of both."""
+        hair, rest = self.contrast[self.mask], self.contrast[~self.mask]
+        if min(hair.size, rest.size) < 2:
+            return 0.0
+        return float((hair.mean() - rest.mean()) / np.sqrt((hair.var() + rest.var()) / 2 + 1e-9))
 
 
 def resized(plane: Plane, shape: tuple[int, int], interpolation: int = cv2.INTER_LINEAR) -> Plane:
@@ -104,23 +134,50 @@ def otsu(contrast: Plane, span: float) -> float:
     return float(cv2.threshold(levels, 0, 255, cv2.THRESH_OTSU)[0]) * span / 255
 
 
-def contrast_over_skin(plane: Plane, kind: Kind) -> tuple[Plane, float]:
-    """How far `plane` (float32, height, width) rises over the skin's level, and the threshold for hair; both in logarithms."""
+def contrast_over_skin(plane: Plane, kind: Kind, other: Mask | None = None) -> tuple[Plane, float]:
+    """How far `plane` (float32, height, width) rises over the skin's level, and the threshold for hair; both in logarithms.
+
+    `other` (bool, of the plane's size) is hair of another kind, which is not skin either.
+    """
     shape = (plane.shape[0], plane.shape[1])
     coarse = resized(plane, shape_within(shape, GRID), cv2.INTER_AREA)
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (kind.closing, kind.closing))
-    opened = cv2.dilate(cv2.erode(cv2.medianBlur(coarse, 3), disc), disc)
-    level = cv2.GaussianBlur(opened, (0, 0), 2.0)
+    small = (coarse.shape[0], coarse.shape[1])
+    if other is None:
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (kind.closing, kind.closing))
+        level = cv2.GaussianBlur(cv2.dilate(cv2.erode(cv2.medianBlur(coarse, 3), disc), disc), (0, 0), 2.0)
+    else:
+        level = skin_level(coarse, resized(other.astype(np.float32), small, cv2.INTER_AREA), np.full(small, np.median(coarse), np.float32))
     contrast = plane - resized(level, shape)
     hair = contrast > max(otsu(contrast, kind.span), kind.floor)
+    if other is not None:
+        hair |= other
     # the black-hat's level leans to the extreme; between the hairs the skin itself says its level
-    skin = cv2.erode(resized((~hair).astype(np.float32), level.shape[:2], cv2.INTER_AREA), np.ones((3, 3), np.uint8))
-    weight = np.float32(1e-2)
-    skin = (skin > 0.9).astype(np.float32)
-    total = cv2.GaussianBlur(skin, (0, 0), SKIN_SPREAD) + weight
-    level = (cv2.GaussianBlur(coarse * skin, (0, 0), SKIN_SPREAD) + weight * level) / total
+    level = skin_level(coarse, resized(hair.astype(np.float32), small, cv2.INTER_AREA), level)
     contrast = plane - resized(level, shape)
     return contrast, max(otsu(contrast, kind.span), kind.floor)
+
+
+def skin_level(coarse: Plane, hair: Plane, without: Plane) -> Plane:
+    """The blurred level of `coarse` where no `hair` (share of each pixel) is, leading over to `without` where no skin is near."""
+    skin = (cv2.dilate(hair, np.ones((3, 3), np.uint8)) < 0.1).astype(np.float32)
+    weight = np.float32(1e-2)
+    return (cv2.GaussianBlur(coarse * skin, (0, 0), SKIN_SPREAD) + weight * without) / (
+        cv2.GaussianBlur(skin, (0, 0), SKIN_SPREAD) + weight
+    )
+
+
+def local_threshold(contrast: Plane, threshold: float, kind: Kind) -> Plane:
+    """Half the contrast of the hair nearby, so that fair and dark hairs of one frame are both as wide as they are.
+
+    The hair nearby is the mean of the contrasts above the least threshold, weighed by their cube so that the core of a hair counts
+    and its borders do not.
+    """
+    least = max(WEAK * threshold, kind.floor)
+    found = np.where(contrast > least, np.minimum(contrast, np.float32(kind.span)), np.float32(0))
+    coarse = resized(found, shape_within(contrast.shape, GRID), cv2.INTER_AREA)
+    weight = coarse * coarse * coarse
+    core = cv2.GaussianBlur(weight * coarse, (0, 0), CORE_SPREAD) / (cv2.GaussianBlur(weight, (0, 0), CORE_SPREAD) + np.float32(1e-5))
+    return np.maximum(resized(np.float32(BORDER) * core, (contrast.shape[0], contrast.shape[1])), np.float32(least))
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,37 +202,50 @@ class Pieces:
         return wanted[self.labels]
 
 
-def pieces(mask: Mask, contrast: Plane, connectivity: int) -> Pieces:
-    """The pieces of `mask`, pixels touching by a corner being one piece with `connectivity` 8 and two with 4."""
-    binary = mask.astype(np.uint8)
-    count, found, statistics, _ = cv2.connectedComponentsWithStats(binary, connectivity=connectivity)
+def pieces(mask: Mask, contrast: Plane, connectivity: int, largest: float = np.inf) -> Pieces:
+    """The pieces of `mask`, pixels touching by a corner being one piece with `connectivity` 8 and two with 4.
+
+    Pieces of more than `largest` pixels are not measured: their width is infinite.
+    """
+    count, found, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=connectivity)
     labels = np.asarray(found, np.int32)
     area = statistics[:, cv2.CC_STAT_AREA].astype(np.float64)
-    depth = cv2.distanceTransform(binary, cv2.DIST_L2, 3)
-    inside = labels[mask]
+    measured = area <= largest
+    measured[0] = False
+    chosen = measured[labels]
+    depth = cv2.distanceTransform(chosen.astype(np.uint8), cv2.DIST_L2, 3)
+    inside = labels[chosen]
     radius = np.zeros(count)
-    np.maximum.at(radius, inside, np.minimum(depth[mask], max(mask.shape)))  # without any outside, depth is endless
-    width = 2 * radius + 1e-3
-    return Pieces(labels, width, area / width, np.bincount(inside, contrast[mask], minlength=count) / np.maximum(area, 1))
+    np.maximum.at(radius, inside, np.minimum(depth[chosen], max(mask.shape)))  # without any outside, depth is endless
+    width = np.where(measured, 2 * radius + 1e-3, np.inf)
+    return Pieces(labels, width, area / width, np.bincount(inside, contrast[chosen], minlength=count) / np.maximum(area, 1))
 
 
-def long_pieces(mask: Mask, contrast: Plane, kind: Kind) -> Mask:
-    """The connected pieces of `mask` that are long for their width, long enough at all, and of enough mean contrast."""
+def long_pieces(mask: Mask, contrast: Plane, threshold: float, kind: Kind) -> Mask:
+    """The connected pieces of `mask` that are long for their width, long enough at all, and of enough mean contrast.
+
+    A piece that nowhere reaches `threshold` must be a line beyond doubt.
+    """
     found = pieces(mask, contrast, 8)
     long = (found.length >= kind.elongation * found.width) & (found.length >= kind.length * max(mask.shape))
-    return found.where(long & (found.mean >= kind.contrast))
+    strong = np.zeros(found.width.size, np.bool_)
+    strong[np.unique(found.labels[mask & (contrast > threshold)])] = True
+    line = (found.length >= LINE_ELONGATION * found.width) & (found.length >= LINE_LENGTH * max(mask.shape))
+    return found.where(np.where(strong, long & (found.mean >= kind.contrast), line))
 
 
 def without_gloss(mask: Mask, contrast: Plane, threshold: float) -> Mask:
     """`mask` with the bright stripes filled that gloss leaves along the middle of a hair: narrow enclosed gaps unlike skin."""
-    gaps = pieces(~mask, contrast, 4)
-    return mask | gaps.where((gaps.width < GLOSS_WIDTH * max(mask.shape)) & (gaps.mean > GLOSS_LEVEL * threshold))
+    widest = GLOSS_WIDTH * max(mask.shape)
+    gaps = pieces(~mask, contrast, 4, largest=GLOSS_AREA * widest**2)
+    return mask | gaps.where((gaps.width < widest) & (gaps.mean > GLOSS_LEVEL * threshold))
 
 
 def evidence(plane: Plane, kind: Kind) -> Evidence:
     """What `plane` says of hair of this `kind`."""
     contrast, threshold = contrast_over_skin(plane, kind)
-    return Evidence(contrast, threshold, long_pieces(contrast > threshold, contrast, kind))
+    border = local_threshold(contrast, threshold, kind)
+    return Evidence(contrast, border, threshold, long_pieces(contrast > border, contrast, threshold, kind))
 
 
 def combined(logarithms: NDArray[Any], weights: tuple[float, float, float]) -> Plane:
@@ -216,19 +286,20 @@ def soft_mask(image: NDArray[Any]) -> tuple[Plane, Mask]:
     plane = cv2.GaussianBlur(combined(logarithms, DARK), (0, 0), blur)
     dark = evidence(plane, DARK_HAIR)
     chosen = dark
-    strength = float(np.median(dark.contrast[dark.mask])) if dark.mask.any() else 0.0
-    if strength < STRONG_DARK:
+    if dark.strength < STRONG_DARK:
         small = resized(logarithms, shape_within(image.shape, CHROMA), cv2.INTER_AREA)
         small = cv2.GaussianBlur(small, (0, 0), 0.7)
-        colours = [evidence(combined(small, kind.weights), kind) for kind in (NEUTRAL_HAIR, PALE_HAIR)]
-        best = max(colours, key=lambda found: float(found.mask.mean()))
-        if best.mask.mean() > LIGHT_SHARE * dark.mask.mean():
+        findings = [dark, *(evidence(combined(small, kind.weights), kind) for kind in (NEUTRAL_HAIR, PALE_HAIR))]
+        least = LIGHT_SHARE * max(found.share for found in findings)
+        chosen = max((found for found in findings if found.share >= least), key=lambda found: found.separation)
+        if chosen is not dark:
             shape = (image.shape[0], image.shape[1])
-            contrast = resized(best.contrast, shape)
-            near = resized(cv2.dilate(best.mask.astype(np.float32), np.ones((3, 3), np.uint8)), shape) > 0.5
-            chosen = Evidence(contrast, best.threshold, near & (contrast > best.threshold))
+            contrast = resized(chosen.contrast, shape)
+            border = resized(chosen.border, shape)
+            near = resized(cv2.dilate(chosen.mask.astype(np.float32), np.ones((3, 3), np.uint8)), shape) > 0.5
+            chosen = Evidence(contrast, border, chosen.threshold, near & (contrast > border))
     mask = without_gloss(chosen.mask, chosen.contrast, chosen.threshold)
-    logits = np.clip(STEEPNESS * (chosen.contrast / np.float32(chosen.threshold) - 1), -20, 20)
+    logits = np.clip(STEEPNESS * (chosen.contrast / chosen.border - 1), -20, 20)
     soft = (1 / (1 + np.exp(-logits))).astype(np.float32)
     soft = np.where(mask, np.maximum(soft, np.float32(0.5)), np.minimum(soft, np.float32(0.49)))
     return soft, mask
