@@ -18,7 +18,7 @@ import structlog
 from runtime.errors import StoreError, StoreFullError
 from runtime.store.errors import DamagedDatabaseError, StoreDamagedError
 from runtime.store.files import FILE_MODE, free_bytes
-from runtime.store.migrations import LATEST, schema_version
+from runtime.store.migrations import LATEST, STEPS, schema_version
 
 _log = structlog.get_logger(__name__)
 
@@ -33,6 +33,8 @@ _DAMAGE_WORDS = ("malformed", "not a database", "could not decode to utf-8", "da
 
 def is_damage(error: BaseException) -> bool:
     """Whether an error of SQLite means that the file's content is wrong, as opposed to the disk or its owner."""
+    if isinstance(error, UnicodeDecodeError):  # SQLite's words about damage quote the damage, which need not be UTF-8
+        return True
     return isinstance(error, sqlite3.Error) and any(word in str(error).lower() for word in _DAMAGE_WORDS)
 
 
@@ -58,7 +60,8 @@ def open_database(file: Path, busy_timeout_s: float, check_deadline_s: float) ->
             _set_pragmas(connection, file)
             _refuse_foreign(connection, file)
             _check_integrity(connection, check_deadline_s)
-        except sqlite3.Error as error:
+            _check_schema(connection)
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             if is_damage(error):
                 raise DamagedDatabaseError(str(error)) from error
             raise
@@ -126,6 +129,24 @@ def _check_integrity(connection: sqlite3.Connection, deadline_s: float) -> None:
         raise DamagedDatabaseError("; ".join(map(str, found))[:500])
 
 
+def _check_schema(connection: sqlite3.Connection) -> None:
+    """Tables and columns against what the steps up to this version make: a flipped letter in a name is a valid schema to SQLite."""
+    version = schema_version(connection)
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
+        for step in range(1, version + 1):
+            for statement in STEPS[step]:
+                model.execute(statement)
+        if _columns(connection) != _columns(model):
+            raise DamagedDatabaseError(f"tables or columns are not those of schema version {version}")
+
+
+def _columns(connection: sqlite3.Connection) -> set[tuple[object, ...]]:
+    """(table, number, name, type, not null, default, part of primary key) of every column."""
+    return set(
+        connection.execute("SELECT m.name, c.* FROM sqlite_master AS m, pragma_table_info(m.name) AS c WHERE m.type = 'table'").fetchall()
+    )
+
+
 @contextlib.contextmanager
 def in_our_words(folder: Path, doing: str) -> Iterator[None]:
     """Turn the errors of SQLite and of the disk into StoreError, StoreFullError or StoreDamagedError, each with its remedy."""
@@ -133,7 +154,7 @@ def in_our_words(folder: Path, doing: str) -> Iterator[None]:
         yield
     except DamagedDatabaseError as error:
         raise StoreDamagedError(f"{folder}: a new database is damaged at once ({error}): the disk fails: replace it") from error
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise _store_error(folder, doing, error) from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -150,7 +171,7 @@ def in_our_words(folder: Path, doing: str) -> Iterator[None]:
         raise StoreError(f"{folder}: {doing} failed ({reason}): {remedy}") from error
 
 
-def _store_error(folder: Path, doing: str, error: sqlite3.Error) -> StoreError:
+def _store_error(folder: Path, doing: str, error: sqlite3.Error | UnicodeDecodeError) -> StoreError:
     text = str(error).lower()
     if is_damage(error):
         return StoreDamagedError(
