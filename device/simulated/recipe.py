@@ -114,7 +114,7 @@ def draw_recipe(rng: np.random.Generator, kind: Kind, *, um_per_px_at_640: float
         diameter_um=between((58, 88), (50, 88), (45, 90)),
         vellus_share=between((0.06, 0.16), (0.06, 0.22), (0.08, 0.3)),
         clipped_um=float(rng.uniform(450, 1500)) if clipped else None,
-        curl=float(rng.gamma(1.3, (0.05, 0.08, 0.13)[level])),
+        curl=min(float(rng.gamma(1.3, (0.05, 0.08, 0.13)[level])), (0.16, 0.3, 0.5)[level]),
         heading=float(rng.uniform(0, 2 * np.pi)),
         heading_spread=between((0.12, 0.4), (0.15, 0.6), (0.2, 0.9)),
         height_um=between((60, 160), (100, 420), (150, 600)),

@@ -157,7 +157,8 @@ def paint_shaft(picture: Picture, owner: NDArray[np.int32], index: int, seen: Se
 
 def _rising(seen: SeenShaft) -> Field:
     """How far the shaft has come out of the skin at each sample of its course, 0 to 1 within one diameter from its opening."""
-    return np.clip((np.arange(len(seen.course.x), dtype=np.float32) + 0.5) / max(1.5, float(seen.d_px[0])), 0, 1) ** np.float32(0.8)
+    out = (np.arange(len(seen.course.x)) + 0.5) / max(1.5, float(seen.d_px[0]))
+    return np.asarray(np.clip(out, 0, 1) ** 0.8, np.float32)
 
 
 def _fibres(rng: np.random.Generator, count: int, length: float) -> Field:
