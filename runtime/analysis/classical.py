@@ -84,8 +84,6 @@ LINE_ELONGATION, LINE_LENGTH = 6.0, 0.05
 """Least length over width, and over the frame's longest side, of a piece that is faint throughout."""
 SKIN_SPREAD = 8.0
 """Sigma, on the grid, of the blur that gives the skin's level between hairs."""
-STEEPNESS = 6.0
-"""Slope of the soft mask: contrast in units of the threshold to logits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,9 +159,9 @@ def skin_level(coarse: Plane, hair: Plane, without: Plane) -> Plane:
     """The blurred level of `coarse` where no `hair` (share of each pixel) is, leading over to `without` where no skin is near."""
     skin = (cv2.dilate(hair, np.ones((3, 3), np.uint8)) < 0.1).astype(np.float32)
     weight = np.float32(1e-2)
-    return (cv2.GaussianBlur(coarse * skin, (0, 0), SKIN_SPREAD) + weight * without) / (
-        cv2.GaussianBlur(skin, (0, 0), SKIN_SPREAD) + weight
-    )
+    total = np.asarray(cv2.GaussianBlur(skin, (0, 0), SKIN_SPREAD)) + weight
+    level: Plane = (np.asarray(cv2.GaussianBlur(coarse * skin, (0, 0), SKIN_SPREAD)) + weight * without) / total
+    return level
 
 
 def local_threshold(contrast: Plane, threshold: float, kind: Kind) -> Plane:
@@ -177,7 +175,8 @@ def local_threshold(contrast: Plane, threshold: float, kind: Kind) -> Plane:
     coarse = resized(found, shape_within(contrast.shape, GRID), cv2.INTER_AREA)
     weight = coarse * coarse * coarse
     core = cv2.GaussianBlur(weight * coarse, (0, 0), CORE_SPREAD) / (cv2.GaussianBlur(weight, (0, 0), CORE_SPREAD) + np.float32(1e-5))
-    return np.maximum(resized(np.float32(BORDER) * core, (contrast.shape[0], contrast.shape[1])), np.float32(least))
+    border: Plane = np.maximum(resized(BORDER * np.asarray(core), (contrast.shape[0], contrast.shape[1])), np.float32(least))
+    return border
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,17 +206,16 @@ def pieces(mask: Mask, contrast: Plane, connectivity: int, largest: float = np.i
 
     Pieces of more than `largest` pixels are not measured: their width is infinite.
     """
-    count, found, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=connectivity)
+    count, found = cv2.connectedComponents(mask.astype(np.uint8), connectivity=connectivity)
     labels = np.asarray(found, np.int32)
-    area = statistics[:, cv2.CC_STAT_AREA].astype(np.float64)
+    area = np.bincount(labels[mask], minlength=count).astype(np.float64)
     measured = area <= largest
-    measured[0] = False
-    chosen = measured[labels]
-    depth = cv2.distanceTransform(chosen.astype(np.uint8), cv2.DIST_L2, 3)
+    chosen = mask if measured.all() else mask & measured[labels]
+    depth = np.asarray(cv2.distanceTransform(chosen.astype(np.uint8), cv2.DIST_L2, 3), np.float32)
     inside = labels[chosen]
-    radius = np.zeros(count)
-    np.maximum.at(radius, inside, np.minimum(depth[chosen], max(mask.shape)))  # without any outside, depth is endless
-    width = np.where(measured, 2 * radius + 1e-3, np.inf)
+    radius = np.zeros(count, np.float32)
+    np.maximum.at(radius, inside, np.minimum(depth[chosen], np.float32(max(mask.shape))))  # without any outside, depth is endless
+    width = np.where(measured, 2 * radius.astype(np.float64) + 1e-3, np.inf)
     return Pieces(labels, width, area / width, np.bincount(inside, contrast[chosen], minlength=count) / np.maximum(area, 1))
 
 
@@ -229,7 +227,7 @@ def long_pieces(mask: Mask, contrast: Plane, threshold: float, kind: Kind) -> Ma
     found = pieces(mask, contrast, 8)
     long = (found.length >= kind.elongation * found.width) & (found.length >= kind.length * max(mask.shape))
     strong = np.zeros(found.width.size, np.bool_)
-    strong[np.unique(found.labels[mask & (contrast > threshold)])] = True
+    strong[found.labels[mask & (contrast > threshold)]] = True
     line = (found.length >= LINE_ELONGATION * found.width) & (found.length >= LINE_LENGTH * max(mask.shape))
     return found.where(np.where(strong, long & (found.mean >= kind.contrast), line))
 
@@ -280,7 +278,10 @@ class ClassicalSegmenter:
 
 
 def soft_mask(image: NDArray[Any]) -> tuple[Plane, Mask]:
-    """The soft mask (float32 0…1) and the mask (soft ≥ 0.5) of hair in `image`, uint8 (height, width, 3) BGR."""
+    """The soft mask (float32) and the mask (soft ≥ 0.5) of hair in `image`, uint8 (height, width, 3) BGR.
+
+    The soft mask goes from 0 at the skin's level over 0.5 where hair ends to 1 at the hair's own level: the share of a pixel that is hair.
+    """
     logarithms: NDArray[Any] = cv2.LUT(image, LOGARITHM)
     blur = 0.8 * max(1.0, max(image.shape[:2]) / 1280)
     plane = cv2.GaussianBlur(combined(logarithms, DARK), (0, 0), blur)
@@ -299,8 +300,7 @@ def soft_mask(image: NDArray[Any]) -> tuple[Plane, Mask]:
             near = resized(cv2.dilate(chosen.mask.astype(np.float32), np.ones((3, 3), np.uint8)), shape) > 0.5
             chosen = Evidence(contrast, border, chosen.threshold, near & (contrast > border))
     mask = without_gloss(chosen.mask, chosen.contrast, chosen.threshold)
-    logits = np.clip(STEEPNESS * (chosen.contrast / chosen.border - 1), -20, 20)
-    soft = (1 / (1 + np.exp(-logits))).astype(np.float32)
+    soft = np.clip(chosen.contrast / (2 * chosen.border), np.float32(0), np.float32(1))
     soft = np.where(mask, np.maximum(soft, np.float32(0.5)), np.minimum(soft, np.float32(0.49)))
     return soft, mask
 
