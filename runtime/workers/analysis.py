@@ -26,7 +26,7 @@ AnalysisState = Literal["waiting", "measuring", "failing"]
 
 log = structlog.get_logger(__name__)
 
-FRAME_WAIT_S = 0.5  # how long the thread may not notice that it is asked to stop while no frame comes
+FRAME_WAIT_S = 0.2  # how long the thread may not notice that it is asked to stop while no frame comes
 FAILING_AFTER = 5  # failures in a row until the state says so
 
 

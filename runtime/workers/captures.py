@@ -7,9 +7,9 @@ small write now and then, so that a full or broken disk is known before somebody
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -25,7 +25,6 @@ from runtime.errors import BusyError, StoreError, StoreFullError, TrichoscopeErr
 log = structlog.get_logger(__name__)
 
 CAPACITY = 4
-QUEUE_WAIT_S = 0.5
 
 Row = TypeVar("Row")
 
@@ -67,9 +66,10 @@ class CaptureWorker(Generic[Row]):
         self._probe = probe
         self._probe_every_s = probe_every_s
         self._stop_deadline_s = stop_deadline_s
-        self._waiting: queue.Queue[CaptureRequest[Row]] = queue.Queue(capacity)
-        self._stopping = threading.Event()
-        self._entry = threading.Lock()  # nothing enters the queue once the thread was asked to stop
+        self._capacity = capacity
+        self._waiting: deque[CaptureRequest[Row]] = deque()
+        self._changed = threading.Condition()  # guards the queue and the wish to stop
+        self._stopping = False
         self._beat_ns = time.monotonic_ns()
         self._problem: str | None = None
         self._working = False
@@ -80,16 +80,14 @@ class CaptureWorker(Generic[Row]):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        with self._entry:
-            self._stopping.set()
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
         self._thread.join(self._stop_deadline_s)
         if self._thread.is_alive():
             log.error("a capture in work did not end in time", deadline_s=self._stop_deadline_s)
-        while True:
-            try:
-                request = self._waiting.get_nowait()
-            except queue.Empty:
-                return
+        while self._waiting:
+            request = self._waiting.popleft()
             if request.outcome.set_running_or_notify_cancel():
                 request.outcome.set_exception(TrichoscopeError("the capture was not kept: the program is ending. Capture again"))
 
@@ -101,7 +99,7 @@ class CaptureWorker(Generic[Row]):
     @property
     def waiting(self) -> int:
         """Requests in the queue."""
-        return self._waiting.qsize()
+        return len(self._waiting)
 
     @property
     def working(self) -> bool:
@@ -125,26 +123,30 @@ class CaptureWorker(Generic[Row]):
             BusyError: the queue is full, or the program is ending; nothing was taken.
         """
         request: CaptureRequest[Row] = CaptureRequest(frame, site, Future())
-        with self._entry:
-            if self._stopping.is_set():
+        with self._changed:
+            if self._stopping:
                 raise BusyError("the program is ending: capture again after its restart")
-            try:
-                self._waiting.put_nowait(request)
-            except queue.Full:
+            if len(self._waiting) >= self._capacity:
                 self.refused += 1
-                raise BusyError(f"{self._waiting.maxsize} captures are still being kept: wait a moment and capture again") from None
+                raise BusyError(f"{self._capacity} captures are still being kept: wait a moment and capture again")
+            self._waiting.append(request)
+            self._changed.notify_all()
         return request.outcome
 
     def _run(self) -> None:
         probe_due = time.monotonic()
-        while not self._stopping.is_set():
+        while True:
             if time.monotonic() >= probe_due:
                 self._try_store()
                 probe_due = time.monotonic() + self._probe_every_s
-            try:
-                request = self._waiting.get(timeout=QUEUE_WAIT_S)
-            except queue.Empty:
-                continue
+            with self._changed:
+                if not self._waiting and not self._stopping:
+                    self._changed.wait(max(0.0, probe_due - time.monotonic()))
+                if self._stopping:
+                    return
+                if not self._waiting:
+                    continue
+                request = self._waiting.popleft()
             if request.outcome.set_running_or_notify_cancel():  # else its owner withdrew it while it waited
                 self._working = True
                 self._serve(request)
