@@ -189,7 +189,7 @@ def _follicle(canvas: Picture, follicle: Follicle, stroke: float) -> None:
     if not (-size < follicle.x < 2 * size and -size < follicle.y < 2 * size):
         return
     x, y = _fixed(np.array([follicle.x, follicle.y])).tolist()
-    radius = round(9 * stroke * (1 << _SUBPIXEL_BITS))
+    radius = round(max(9 * stroke, 4) * (1 << _SUBPIXEL_BITS))
     arcs = [(0, 360)] if follicle.hair_ids else [(start, start + 24) for start in range(0, 360, 60)]
     for colour, thickness in ((_INK, _px(3.4 * stroke)), (_WHITE, _px(1.6 * stroke))):
         for start, end in arcs:
