@@ -15,41 +15,43 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from runtime.analysis.ends import Ends, is_open
 from runtime.analysis.skeleton import Floats, Ints
+from runtime.analysis.strands import Ends, is_open
 
-TURN_SIGMA = np.radians(7.0)  # spread of the turn between two ends of one hair that lie close together
-TURN_PER_WIDTH = np.radians(1.2)  # … and what each hair width between them adds: hair bends
-FIT_NOISE_PX = 0.8  # sideways error of a fitted end, which over the fitted length is an error of direction
-OFFSET_SIGMA_WIDTHS = 0.22  # spread of the sideways offset between two ends of one hair, in widths …
-OFFSET_SIGMA_PX = 0.6  # … and pixels
+TURN_SIGMA = np.radians(4.0)  # what two ends of one hair may turn beyond what their fits and their bend explain
+WANDER = 0.5  # how far curvature changes over a gap, as a share of the frame's bend
+OFFSET_WIDTHS, OFFSET_PX = 0.2, 0.6  # spread of the sideways offset between two ends of one hair that touch
 WIDTH_SIGMA = 0.25  # spread of the logarithm of width from one end to the other
 COLOUR_SIGMA = 18.0  # grey levels
 GAP_WIDTHS, GAP_PX = 1.0, 5.0  # a gap of this length outside the mask costs one unit
-REACH_WIDTHS, REACH_PX = 14.0, 24.0  # farther ends are not considered
+REACH_PX = 24.0  # looked for beyond the reach in hair widths that is asked for
 REACH_PERCENTILE = 90.0  # of all ends' reaches, the farthest looked for: one blob must not make every end a neighbour
 UNMATCHED = 5.0  # what leaving one end unmatched costs; a pair may cost up to twice that
 CHORD_SAMPLES = 12
 
 
-def continuations(ends: Ends, colour: Floats, mask: NDArray[np.bool_]) -> Ints:
-    """The partner of every end or -1, int64 (ends,). `colour` is float64 (ends, channels), each strand's own."""
-    partner = np.full(len(ends.node), -1, np.int64)
-    first, second = _candidates(ends)
+def continuations(ends: Ends, node: Ints, colour: Floats, mask: NDArray[np.bool_], bend: float, reach_widths: float) -> Ints:
+    """The partner of every end or -1, int64 (ends,).
+
+    `node` tells which ends lie at the border; `colour` is float64 (ends, channels), each strand's own; `bend` is the spread of
+    curvature in this frame, rad per px; ends farther from one another than `reach_widths` hair widths are not considered.
+    """
+    partner = np.full(len(node), -1, np.int64)
+    first, second = _candidates(ends, node, reach_widths)
     if not len(first):
         return partner
-    gain = 2.0 * UNMATCHED - _cost(ends, colour, mask, first, second)
+    gain = 2.0 * UNMATCHED - _cost(ends, colour, mask, bend, first, second)
     use = gain > 0
     return best_pairs(len(partner), first[use], second[use], gain[use])
 
 
-def _candidates(ends: Ends) -> tuple[Ints, Ints]:
+def _candidates(ends: Ends, node: Ints, reach_widths: float) -> tuple[Ints, Ints]:
     """Pairs of ends of different strands that face one another within reach."""
-    open_ends = np.flatnonzero(is_open(ends.node))
+    open_ends = np.flatnonzero(is_open(node))
     at, width = ends.position[open_ends], ends.width_px[open_ends]
     if len(open_ends) < 2:
         return open_ends[:0], open_ends[:0]
-    reach = REACH_PX + REACH_WIDTHS * width
+    reach = REACH_PX + reach_widths * width
     pairs = cKDTree(at).query_pairs(float(np.percentile(reach, REACH_PERCENTILE)), output_type="ndarray")
     a, b = pairs[:, 0], pairs[:, 1]
     first, second = open_ends[a], open_ends[b]
@@ -58,23 +60,27 @@ def _candidates(ends: Ends) -> tuple[Ints, Ints]:
     return first[use], second[use]
 
 
-def _cost(ends: Ends, colour: Floats, mask: NDArray[np.bool_], first: Ints, second: Ints) -> Floats:
+def _cost(ends: Ends, colour: Floats, mask: NDArray[np.bool_], bend: float, first: Ints, second: Ints) -> Floats:
     """Minus twice the log likelihood, up to a constant, that one hair links each pair."""
     delta = ends.position[second] - ends.position[first]
+    distance = np.hypot(delta[:, 0], delta[:, 1])
     width = np.minimum(ends.width_px[first], ends.width_px[second])
-    heading = ends.direction[first] - ends.direction[second]
+    out, back = ends.direction[first], -ends.direction[second]
+    heading = out + back
     heading /= np.maximum(np.hypot(heading[:, 0], heading[:, 1]), 1e-9)[:, None]
     ahead = (delta * heading).sum(1)
-    aside = np.abs(delta[:, 0] * heading[:, 1] - delta[:, 1] * heading[:, 0])
-    distance = np.hypot(delta[:, 0], delta[:, 1])
-    turn = np.arccos(np.clip(-(ends.direction[first] * ends.direction[second]).sum(1), -1.0, 1.0))
+    aside = delta[:, 0] * heading[:, 1] - delta[:, 1] * heading[:, 0]
 
-    fit_noise = FIT_NOISE_PX**2 * 3.0 * (ends.fit_px[first] ** -2 + ends.fit_px[second] ** -2)
-    bend = TURN_PER_WIDTH * distance / np.maximum(width, 3.0)
-    turn_variance = TURN_SIGMA**2 + bend**2 + fit_noise
-    # a circle's arc between two ends leaves no offset from the mean heading; what remains grows with the error of direction
-    offset_base = (OFFSET_SIGMA_WIDTHS * width + OFFSET_SIGMA_PX) ** 2
-    offset_variance = offset_base + distance**2 * (TURN_SIGMA**2 / 4 + fit_noise) / 4
+    # an end seen from the other side turns the other way
+    precision_first, precision_second = 1.0 / ends.curvature_variance[first], 1.0 / ends.curvature_variance[second]
+    both = precision_first + precision_second
+    curvature = (precision_first * ends.curvature[first] - precision_second * ends.curvature[second]) / both
+    turn = np.arctan2(out[:, 0] * back[:, 1] - out[:, 1] * back[:, 0], (out * back).sum(1)) - curvature * distance
+    fits = ends.turn_variance[first] + ends.turn_variance[second]
+    turn_variance = TURN_SIGMA**2 + fits + distance**2 * (1.0 / both + (WANDER * bend) ** 2)
+    # an arc leaves no offset from the mean heading of its ends; what remains grows with the error of their directions
+    offset_base = (OFFSET_WIDTHS * width + OFFSET_PX) ** 2
+    offset_variance = offset_base + distance**2 * (TURN_SIGMA**2 + fits) / 4
     cost = turn**2 / turn_variance + np.log(turn_variance / TURN_SIGMA**2) / 2
     cost += aside**2 / offset_variance + np.log(offset_variance / offset_base) / 2
     cost += (np.log(ends.width_px[first] / ends.width_px[second]) / WIDTH_SIGMA) ** 2 / 2

@@ -9,13 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.analysis.continuation import continuations
-from runtime.analysis.ends import Ends, sample, trimmed_ends
 from runtime.analysis.hairs import HairPath
-from runtime.analysis.skeleton import BORDER, Floats, Ints, SkeletonGraph
+from runtime.analysis.skeleton import BORDER, Floats, Ints, SkeletonGraph, arc_lengths
+from runtime.analysis.strands import STEP_PX, Strands, fit_ends, frame_bend, resampled, sample, strands_of
 
 SPACING_PX = 4.0
 MIN_VISIBLE_PX = 24.0  # a hair counts from this visible length on (design, section 3)
 COLOUR_SAMPLES = 9
+EXTEND_WIDTHS, FREE_EXTEND_WIDTHS = 12.0, 2.0  # how far an end at a meeting, or a free one, is carried on inside the mask
+VISIBLE_SHARE = 0.6  # of the length that counts: so much must be seen outside meetings, where strands are cut back
+CLAIM_SHARE = 0.7  # of its width within which a hair explains what else runs there
+REACHES = (14.0, 30.0)  # hair widths: near ends are joined first, what they then show of their bend guides the far ones
 
 
 def trace_hairs(graph: SkeletonGraph, mask: NDArray[np.bool_], image: NDArray[np.uint8]) -> tuple[HairPath, ...]:
@@ -23,22 +27,26 @@ def trace_hairs(graph: SkeletonGraph, mask: NDArray[np.bool_], image: NDArray[np
 
     `graph` is the skeleton of `mask`, bool (height, width); `image` uint8 (height, width, 3) BGR tells hairs of different colour apart.
     """
-    if not len(graph.lengths_px):
+    if not len(graph.offsets) > 1:
         return ()
-    ends = trimmed_ends(graph)
-    if not len(ends.segments):
+    strands = strands_of(graph)
+    if not len(strands):
         return ()
-    partner = continuations(ends, strand_colours(graph, ends, image), mask)
-    courses = [_course(graph, ends, chain) for chain in _chains(partner)]
-    return _distinct(courses, mask.shape)
+    for reach in REACHES:
+        bend = frame_bend(strands)
+        partner = continuations(fit_ends(strands), strands.node, strand_colours(strands, image), mask, bend, reach)
+        strands = joined(strands, partner)
+    return _distinct(*extended(strands, mask), mask.shape)
 
 
-def strand_colours(graph: SkeletonGraph, ends: Ends, image: NDArray[np.uint8]) -> Floats:
+def strand_colours(strands: Strands, image: NDArray[np.uint8]) -> Floats:
     """Median colour along each strand's centre line, float64 (ends, 3); both ends of a strand have the same."""
-    arcs = ends.spans[:, :1] + (ends.spans[:, 1:] - ends.spans[:, :1]) * np.linspace(0.0, 1.0, COLOUR_SAMPLES)
-    at = np.rint(sample(graph, graph.points, np.repeat(ends.segments, COLOUR_SAMPLES), arcs.ravel())).astype(np.int64)
+    count = len(strands)
+    arcs = strands.lengths_px[:, None] * np.linspace(0.0, 1.0, COLOUR_SAMPLES)
+    which = np.repeat(np.arange(count), COLOUR_SAMPLES)
+    at = np.rint(sample(strands.points, strands.arc_px, strands.offsets, which, arcs.ravel())).astype(np.int64)
     seen = image[np.clip(at[:, 1], 0, image.shape[0] - 1), np.clip(at[:, 0], 0, image.shape[1] - 1)]
-    colour = np.median(seen.reshape(len(ends.segments), COLOUR_SAMPLES, -1).astype(np.float64), axis=1)
+    colour = np.median(seen.reshape(count, COLOUR_SAMPLES, -1).astype(np.float64), axis=1)
     return np.repeat(colour, 2, axis=0)
 
 
@@ -59,56 +67,85 @@ def _chains(partner: Ints) -> list[list[int]]:
     return chains
 
 
-def _course(graph: SkeletonGraph, ends: Ends, chain: list[int]) -> tuple[Floats, bool]:
-    """The points (x, y, half width) of one hair at SPACING_PX, and whether it begins or stops at the border."""
-    pieces = []
-    for enter in chain[::2]:
-        kept = enter // 2
-        first, last = ends.spans[kept]
-        arcs = np.linspace(first, last, max(2, round((last - first) / SPACING_PX) + 1))
-        if enter % 2:
-            arcs = arcs[::-1]
-        values = np.column_stack([graph.points, graph.radius_px])
-        pieces.append(sample_one(graph, values, int(ends.segments[kept]), arcs))
+def joined(strands: Strands, partner: Ints) -> Strands:
+    """Longer strands: each chain of `strands` whose ends are partners as one."""
+    values = np.column_stack([strands.points, strands.radius_px])
+    pieces, counts, node = [], [], []
+    for chain in _chains(partner):
+        count = 0
+        for enter in chain[::2]:
+            piece = values[strands.offsets[enter // 2] : strands.offsets[enter // 2 + 1]]
+            pieces.append(piece[::-1] if enter % 2 else piece)
+            count += len(piece)
+        counts.append(count)
+        node += [strands.node[chain[0]], strands.node[chain[-1]]]
+    flat, offsets = np.concatenate(pieces), np.concatenate([[0], np.cumsum(counts)])
+    arc = arc_lengths(flat[:, :2], offsets)
+    spans = np.stack([np.zeros(len(counts)), arc[offsets[1:] - 1]], axis=1)
+    return resampled(flat, arc, offsets, np.arange(len(counts)), spans, np.asarray(node, np.int64))
+
+
+def extended(strands: Strands, mask: NDArray[np.bool_]) -> tuple[Strands, NDArray[np.bool_]]:
+    """`strands` carried on at both ends, as they bend there, to where they leave the mask; and which points, bool (n,), are their own.
+
+    Centre lines stop half a width short of a blunt end, and where a hair joins another at a sharp angle far short of it: there both
+    run on in one stretch of mask.
+    """
+    ends = fit_ends(strands)
+    limit = np.where(strands.node >= 0, EXTEND_WIDTHS, FREE_EXTEND_WIDTHS) * ends.width_px
+    # no farther than the fit is good for: half a width of doubt
+    doubt = np.sqrt(np.maximum(ends.width_px, 2.0) / np.sqrt(np.maximum(ends.curvature_variance, 1e-12)))
+    limit = np.minimum(limit, doubt)
+    steps = np.arange(1, max(2, int(np.ceil(limit.max() / STEP_PX)) + 1)) * STEP_PX
+    side = np.stack([-ends.direction[:, 1], ends.direction[:, 0]], axis=1)
+    way = (
+        ends.position[:, None]
+        + ends.direction[:, None] * steps[:, None]
+        + side[:, None] * (ends.curvature[:, None] * steps**2 / 2.0)[:, :, None]
+    )
+    height, width = mask.shape
+    at = np.rint(way).astype(np.int64)
+    within = (at[:, :, 0] >= 0) & (at[:, :, 0] < width) & (at[:, :, 1] >= 0) & (at[:, :, 1] < height)
+    hair = within & mask[np.clip(at[:, :, 1], 0, height - 1), np.clip(at[:, :, 0], 0, width - 1)]
+    hair &= steps <= limit[:, None]
+    count = np.where(hair.all(1), len(steps), hair.argmin(1))
+    pieces, sizes = [], []
+    for k in range(len(strands)):
+        own = slice(strands.offsets[k], strands.offsets[k + 1])
+        before, after = way[2 * k, : count[2 * k]][::-1], way[2 * k + 1, : count[2 * k + 1]]
+        pieces.append(np.concatenate([before, strands.points[own], after]))
+        sizes.append((len(before), len(after)))
+    grown = np.array(sizes)
+    offsets = np.concatenate([[0], np.cumsum(np.diff(strands.offsets) + grown.sum(1))])
+    radius = np.concatenate(
+        [np.pad(strands.radius_px[strands.offsets[k] : strands.offsets[k + 1]], sizes[k], mode="edge") for k in range(len(strands))]
+    )
     points = np.concatenate(pieces)
-    points = _resampled(points)
-    return points, bool((ends.node[[chain[0], chain[-1]]] == BORDER).any())
+    index = np.arange(len(points))
+    which = np.repeat(np.arange(len(strands)), np.diff(offsets))
+    own_points = (index >= (offsets[:-1] + grown[:, 0])[which]) & (index < (offsets[1:] - grown[:, 1])[which])
+    return Strands(points, radius, arc_lengths(points, offsets), offsets, strands.node), own_points
 
 
-def sample_one(graph: SkeletonGraph, values: Floats, segment: int, arcs: Floats) -> Floats:
-    """`values`, float64 (n, k) per point of the graph, at arc lengths along one segment."""
-    low, high = graph.offsets[segment], graph.offsets[segment + 1]
-    axis = graph.arc_px[low:high]
-    return np.column_stack([np.interp(arcs, axis, values[low:high, k]) for k in range(values.shape[1])])
-
-
-def _resampled(points: Floats) -> Floats:
-    """The same course with even steps of about SPACING_PX."""
-    step = np.hypot(*np.diff(points[:, :2], axis=0).T)
-    along = np.concatenate([[0.0], np.cumsum(step)])
-    keep = np.concatenate([[True], step > 1e-6])
-    along, points = along[keep], points[keep]
-    even = np.linspace(0.0, along[-1], max(2, round(along[-1] / SPACING_PX) + 1))
-    return np.column_stack([np.interp(even, along, points[:, k]) for k in range(points.shape[1])])
-
-
-def _distinct(courses: list[tuple[Floats, bool]], shape: tuple[int, ...]) -> tuple[HairPath, ...]:
-    """Courses that show MIN_VISIBLE_PX of hair not already explained by longer ones."""
-    lengths = np.array([np.hypot(*np.diff(points[:, :2], axis=0).T).sum() for points, _ in courses])
+def _distinct(strands: Strands, seen: NDArray[np.bool_], shape: tuple[int, ...]) -> tuple[HairPath, ...]:
+    """Strands that show MIN_VISIBLE_PX of hair not already explained by longer ones, by those of their points that are `seen`."""
+    lengths = strands.lengths_px
     claimed = np.zeros(shape[:2], np.uint8)
     hairs = []
     for k in np.argsort(-lengths, kind="stable"):
-        points, border = courses[k]
-        if lengths[k] + 2.0 * points[[0, -1], 2].mean() < MIN_VISIBLE_PX:
+        own = slice(strands.offsets[k], strands.offsets[k + 1])
+        points, radius = strands.points[own], strands.radius_px[own]
+        if lengths[k] < MIN_VISIBLE_PX:
             continue
         columns = np.clip(np.rint(points[:, 0]).astype(np.int64), 0, shape[1] - 1)
         rows = np.clip(np.rint(points[:, 1]).astype(np.int64), 0, shape[0] - 1)
-        new = claimed[rows, columns] == 0
-        if new.mean() * lengths[k] < MIN_VISIBLE_PX / 2:
+        new = (claimed[rows, columns] == 0) & seen[own]
+        if new.sum() * STEP_PX < MIN_VISIBLE_PX * VISIBLE_SHARE:
             continue
-        width = max(1, round(2.0 * float(np.median(points[:, 2])) * 0.7))
-        cv2.polylines(claimed, [np.rint(points[:, :2]).astype(np.int32)], False, 1, width)
-        widths = 2.0 * points[:, 2]
-        diameter = float(np.median(widths))
-        hairs.append(HairPath(points[:, :2], widths, diameter, float("nan"), float(lengths[k]), False, 1.0, border))
+        width = max(1, round(CLAIM_SHARE * 2.0 * float(np.median(radius))))
+        cv2.polylines(claimed, [np.rint(points).astype(np.int32)], False, 1, width)
+        pick = np.unique(np.rint(np.linspace(0, len(points) - 1, max(2, round(lengths[k] / SPACING_PX) + 1))).astype(np.int64))
+        widths = 2.0 * radius[pick]
+        border = bool((strands.node[[2 * k, 2 * k + 1]] == BORDER).any())
+        hairs.append(HairPath(points[pick], widths, float(np.median(widths)), float("nan"), float(lengths[k]), False, 1.0, border))
     return tuple(hairs)
