@@ -7,12 +7,20 @@ import warnings
 
 import cv2
 import numpy as np
+from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 from PIL import Image as Pillow
 
 MAX_PICTURE_PIXELS = 40_000_000  # four times any microscope's sensor; decoded it is 120 MB
 MAX_PICTURE_BYTES = 256 * 2**20
 PREVIEW_QUALITY = 85
-FORMATS = ("JPEG", "MPO", "PNG", "BMP", "TIFF", "WEBP")
+# decoders that hostile bytes may reach; naming their modules also registers them
+FORMATS = (
+    JpegImagePlugin.JpegImageFile.format,
+    PngImagePlugin.PngImageFile.format,
+    BmpImagePlugin.BmpImageFile.format,
+    TiffImagePlugin.TiffImageFile.format,
+    WebPImagePlugin.WebPImageFile.format,
+)
 
 
 class NotAPictureError(Exception):

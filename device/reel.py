@@ -61,7 +61,8 @@ class FolderReel:
         self._place = -1
         first = self.turn(1, loop=False)
         if first is None:
-            told = f" ({len(self._bad)} unusable, for example {next(iter(self._bad.items()))})" if self._bad else ""
+            file, reason = next(iter(self._bad.items()), (folder, ""))
+            told = f" ({len(self._bad)} unusable, the first is {file.name}: {reason})" if self._bad else ""
             raise CameraNotFoundError(
                 f"the folder {folder} holds no usable picture{told}: put {', '.join(sorted(PICTURE_SUFFIXES))} files into it"
             )

@@ -80,7 +80,7 @@ def grow(recipe: Recipe, lens: Lens, rng: np.random.Generator) -> tuple[list[Uni
     """The units and the hairs of a scalp, over the field in view and a margin around it from which hair enters."""
     scale = recipe.um_per_px
     half_w, half_h = lens.width * scale / 2, lens.height * scale / 2
-    longest = 640 * scale  # hair is as long on a large scene as on a window of it
+    longest = recipe.field_um
     margin = min(2.5 * recipe.clipped_um, longest) if recipe.clipped_um else 0.8 * longest
     density = recipe.units_per_cm2
     places = scatter(rng, half_w + margin, half_h + margin, density)
@@ -130,7 +130,7 @@ def grow_shaft(recipe: Recipe, unit: Unit, heading: float, place: int, rng: np.r
         length = float(rng.uniform(700, 2600))
     else:
         nominal = float(recipe.diameter_um * rng.lognormal(0, 0.17))
-        length = float(rng.uniform(1.2, 3.0) * 640 * recipe.um_per_px)
+        length = float(rng.uniform(1.2, 3.0) * recipe.field_um)
     tip: Tip = "taper" if vellus or rng.random() < 0.12 else "none"
     if recipe.clipped_um is not None and rng.random() < 0.93:
         length, tip = float(recipe.clipped_um * rng.lognormal(0, 0.25)), "cut"

@@ -26,6 +26,8 @@ class Recipe:
     """The drawn numbers of one scene. Lengths on the scalp in µm, in the picture in px; angles in radians; shares 0…1.
 
     Attributes:
+        field_um: width of the field that the scale was drawn for, the measure of how far long hair reaches.
+        distortion: share by which the lens displaces the corners of that field (negative: barrel).
         melanin: 0 very light to 1 very dark skin; `redness`, `sallowness` shift its tone, `tint_bgr` is the camera's white balance.
         grades: dandruff, sebum and erythema, 0–3 each.
         units_per_cm2: follicular units per cm² of scalp; `empty_share` of them hold no hair.
@@ -37,10 +39,10 @@ class Recipe:
 
     kind: Kind
     um_per_px: float
+    field_um: float
     distance_mm: float
     tilt_rad: tuple[float, float]
-    k1: float
-    k2: float
+    distortion: float
     melanin: float
     redness: float
     sallowness: float
@@ -71,8 +73,8 @@ class Recipe:
     chroma_px: float
 
 
-def draw_recipe(rng: np.random.Generator, kind: Kind, *, um_per_px_at_640: float | None = None) -> Recipe:
-    """Draw the numbers of a scene; `um_per_px_at_640` fixes its scale instead of drawing it."""
+def draw_recipe(rng: np.random.Generator, kind: Kind) -> Recipe:
+    """Draw the numbers of a scene; the scale is that of a picture 640 px wide."""
     level = KINDS.index(kind)
 
     def between(*ranges: tuple[float, float]) -> float:
@@ -80,7 +82,6 @@ def draw_recipe(rng: np.random.Generator, kind: Kind, *, um_per_px_at_640: float
         return float(rng.uniform(low, high))
 
     scale = between((5.5, 9.0), (4.3, 11.0), (3.0, 10.8))
-    scale = scale if um_per_px_at_640 is None else um_per_px_at_640
     colours = HEAD_COLOURS[kind]
     colour = str(rng.choice(list(colours), p=np.array(list(colours.values())) / sum(colours.values())))
     melanin = float(rng.beta(1.2, 1.9) if kind != "easy" else rng.beta(1.1, 2.6))
@@ -96,10 +97,10 @@ def draw_recipe(rng: np.random.Generator, kind: Kind, *, um_per_px_at_640: float
     return Recipe(
         kind=kind,
         um_per_px=scale,
+        field_um=640 * scale,
         distance_mm=float(rng.uniform(12, 24)),
         tilt_rad=(float(tilt[0]), float(tilt[1])),
-        k1=between((-0.05, 0.1), (-0.4, 0.4), (-0.9, 0.6)),
-        k2=between((0, 0.5), (-1, 1), (-2, 2)),
+        distortion=between((-0.001, 0.001), (-0.006, 0.004), (-0.016, 0.008)),
         melanin=melanin,
         redness=float(np.clip(rng.normal(0.25 + 0.22 * grades[2], 0.15), 0, 1.2)),
         sallowness=float(np.clip(rng.normal(0.4, 0.3), 0, 1)),

@@ -101,12 +101,15 @@ def render_scene(
         raise ValueError(f"{width}×{height} px cannot be rendered: each side ≥ {MIN_SIDE} px, at most {MAX_PIXELS / 1e6:g} megapixels")
     streams = [np.random.default_rng([seed, subject]) for subject in range(5)]
     recipe = draw_recipe(streams[0], kind)
+    scale = recipe.um_per_px * 640 / width if um_per_px is None else um_per_px
     recipe = replace(
         recipe,
-        um_per_px=recipe.um_per_px * 640 / width if um_per_px is None else um_per_px,
+        um_per_px=scale,
+        blur_px_per_um=recipe.blur_px_per_um * recipe.um_per_px / scale,  # the same blur on the scalp
         bald=recipe.bald if bald is None else bald,
     )
-    lens = lens_for(width, height, recipe.um_per_px, recipe.distance_mm, recipe.tilt_rad, recipe.k1, recipe.k2)
+    corner = 0.625 * recipe.field_um / (1000 * recipe.distance_mm)  # of a picture of 4:3, in units of the distance
+    lens = lens_for(width, height, scale, recipe.distance_mm, recipe.tilt_rad, recipe.distortion / corner**2)
     shape = (height, width)
     units, shafts = grow(recipe, lens, streams[1])
     seen = [s for s in (see(shaft, lens, recipe) for shaft in shafts) if s is not None]

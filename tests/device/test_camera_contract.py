@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ def test_frames_come_in_order_and_cannot_be_changed(address: str) -> None:
         frames = [camera.read(5.0) for _ in range(5)]
     assert info.width > 0 and info.height > 0 and info.fps == 100
     assert info.driver == address.partition(":")[0]
-    assert all(a.sequence < b.sequence and a.captured_ns < b.captured_ns for a, b in zip(frames[:-1], frames[1:], strict=True))
+    assert all(a.sequence < b.sequence and a.captured_ns < b.captured_ns for a, b in pairwise(frames))
     for frame in frames:
         assert frame.image.shape == (info.height, info.width, 3) and frame.image.dtype == np.uint8
         assert frame.jpeg is not None and frame.jpeg.startswith(b"\xff\xd8")
