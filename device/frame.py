@@ -75,8 +75,9 @@ class Frame:
                     raise FrameDecodeError(
                         f"frame {self.sequence} of {self.source} is not a picture: {len(self._encoded)} bytes could not be decoded"
                     )
-                image.flags.writeable = False
-                self._image = image
+                pixels: Image = np.asarray(image, np.uint8)
+                pixels.flags.writeable = False
+                self._image = pixels
             return self._image
 
     def __repr__(self) -> str:

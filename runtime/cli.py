@@ -29,7 +29,12 @@ def build(wanted: str | None) -> typer.Typer:
     """The command line with only the `wanted` verb on it, so that a kiosk starts in seconds; with all where it is none of them."""
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
     app.callback()(root)
-    for name in (wanted,) if wanted in COMMANDS else COMMANDS:
+    needed: tuple[str, ...] = COMMANDS
+    if wanted in COMMANDS:
+        needed = (wanted,)
+    elif wanted == "--version":
+        needed = ()
+    for name in needed:
         module = import_module(f"runtime.commands.{name}")
         if hasattr(module, "app"):
             app.add_typer(module.app, name=name)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA = "trichoscope/measurement/1"
+SCHEMA: Literal["trichoscope/measurement/1"] = "trichoscope/measurement/1"
 MIN_SIDE_PX = 16  # in a smaller picture no hair of 24 px visible length can lie
 
 Share = Annotated[float, Field(ge=0, le=1)]

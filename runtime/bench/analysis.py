@@ -90,9 +90,11 @@ def _render(width: int, height: int, count: int, kind: str) -> list[tuple[np.nda
 
 
 def _render_one(what: tuple[int, int, int, str]) -> tuple[np.ndarray[Any, np.dtype[np.uint8]], float]:
+    from device.simulated.recipe import KINDS
     from device.simulated.scene import render_frame
 
-    seed, width, height, kind = what
+    seed, width, height, name = what
+    (kind,) = [k for k in KINDS if k == name]
     frame = render_frame(seed, width=width, height=height, kind=kind)
     return frame.image, frame.um_per_px
 

@@ -19,7 +19,6 @@ from rich.table import Table
 from calib.scale import Scale
 from runtime.analysis.classical import ClassicalSegmenter
 from runtime.analysis.measurement import Measurement
-from runtime.analysis.overlay import draw_overlay
 from runtime.analysis.segmentation import Segmentation, given_mask
 from runtime.commands.files import output_folder, write_atomically, write_png
 from runtime.commands.pictures import MASK_ENDING, find_pictures, read_mask, read_picture
@@ -130,6 +129,8 @@ class _Batch:
         if self._masks:
             write_png(self._masks / f"{path.stem}{MASK_ENDING}.png", segmentation.mask.astype(np.uint8) * 255)
         if self._overlay:
+            from runtime.analysis.overlay import draw_overlay  # fonts are loaded only where pictures are drawn
+
             write_png(self._overlay / f"{path.stem}_overlay.png", draw_overlay(image, result))
         self._written[path.stem] = path
         return result

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -34,7 +34,7 @@ def machine() -> dict[str, Any]:
 def analysis(
     context: typer.Context,
     frames: Annotated[int, typer.Option(min=2, max=1000, help="How many frames of each size.")] = 40,
-    kind: Annotated[str, typer.Option(help="Kind of rendered frames: easy, realistic or hard.")] = "realistic",
+    kind: Annotated[Literal["easy", "realistic", "hard"], typer.Option(help="Kind of rendered frames.")] = "realistic",
     threads: Annotated[int, typer.Option(min=1, max=64, help="Threads that OpenCV may use.")] = 1,
 ) -> None:
     """The analysis of one frame, stage by stage, at 640×480 and 1920×1080."""
