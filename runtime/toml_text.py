@@ -16,7 +16,7 @@ _toml = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")  # 
 
 KeyPath = tuple[str | int, ...]  # names of tables and keys; numbers count the entries of arrays, from 0
 
-MAX_DEPTH = 100  # levels of arrays and inline tables that the scan follows
+MAX_DEPTH = 100  # parts of a key, and levels of arrays and inline tables, that the scan follows
 
 _STRING = re.compile(r'"""(?:\\.|[^\\])*?"{3,5}(?!")' r"|'''.*?'{3,5}(?!')" r'|"(?:\\.|[^"\\\n])*"' r"|'[^'\n]*'", re.DOTALL)
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -138,6 +138,8 @@ class _Scan:
             if self._take(end):
                 return tuple(parts)
             self._expect(".")
+            if len(parts) > MAX_DEPTH:
+                raise _CannotFollowError
 
     def _value(self, path: KeyPath, depth: int) -> None:
         if depth > MAX_DEPTH:

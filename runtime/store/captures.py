@@ -219,7 +219,7 @@ class CaptureStore:
             self._reconciled = recovery.reconcile(connection, self._captures, self.folder / "orphans")
         except BaseException as error:
             connection.close()
-            if is_damage(error):
+            if is_damage(error) or isinstance(error, sqlite3.IntegrityError):  # an index that disagrees with its table
                 raise DamagedDatabaseError(str(error)) from error
             raise
         return connection, fresh

@@ -28,7 +28,7 @@ FULL_BELOW_BYTES = 4 * 1024 * 1024  # a disk with less free is full: WAL mode re
 MAX_PLAUSIBLE_VERSION = 1000  # a user_version beyond this is a damaged header, not a newer program
 STEPS_PER_CHECK = 50_000  # SQLite's virtual machine instructions between two looks at the clock, some milliseconds
 
-_DAMAGE_WORDS = ("malformed", "not a database", "could not decode to utf-8", "database corruption")
+_DAMAGE_WORDS = ("malformed", "not a database", "unsupported file format", "database corruption")
 
 
 def is_damage(error: BaseException) -> bool:
@@ -55,6 +55,8 @@ def open_database(file: Path, busy_timeout_s: float, check_deadline_s: float) ->
         os.close(descriptor)
     _check_header(file, header)
     connection = sqlite3.connect(file, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
+    # damage inside a value is found by validating rows one by one, not by an exception that hides all of them
+    connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
     try:
         try:
             _set_pragmas(connection, file)

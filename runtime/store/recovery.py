@@ -2,7 +2,8 @@
 
 A capture is a picture, its sidecar and its row, made durable in this order. So at a start there may be a picture and sidecar without
 a row (the plug came before the commit, or the database lost it): it is taken back. A picture or a sidecar alone was never
-acknowledged: it moves to `orphans/`. A row without its picture is reported and kept: its numbers are still true.
+acknowledged: it moves to `orphans/`, where only people delete (a power cut adds one at most). A row without its picture is reported
+and kept: its numbers are still true.
 """
 
 from __future__ import annotations
@@ -17,13 +18,12 @@ import structlog
 from runtime.errors import StoreError
 from runtime.store.files import PART_SUFFIX, fsync_folder, make_folder, move_into, write_file
 from runtime.store.records import Sidecar, read_sidecar
-from runtime.store.rows import has_capture, insert_capture, load_capture, load_measurement
+from runtime.store.rows import capture_pictures, has_capture, insert_capture, load_capture, load_measurement
 
 _log = structlog.get_logger(__name__)
 
 CAPTURES_PER_COMMIT = 100  # each commit waits for the disk
 MAX_DAMAGED_KEPT = 5  # damaged databases set aside; the oldest goes, for a disk that fails daily must not fill itself
-MAX_ORPHANS_KEPT = 200  # files; the oldest go
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,14 @@ def reconcile(connection: sqlite3.Connection, captures: Path, orphans: Path) -> 
     """Make rows and files agree. `captures` is the folder of pictures and sidecars.
 
     Raises:
+        DamagedDatabaseError: a row cannot be read.
         sqlite3.Error, OSError: the disk stands in the way; what was done so far stands.
     """
     sizes = _file_sizes(captures)
     for name in [name for name in sizes if name.endswith(PART_SUFFIX)]:
         (captures / name).unlink()
         del sizes[name]
-    known = dict(connection.execute("SELECT picture, id FROM captures"))
+    known = capture_pictures(connection)
     stems = {Path(name).stem for name in known}
     restored, strays = 0, [captures / name for name in sizes if Path(name).stem not in stems and not name.endswith(".json")]
     sidecars = sorted(name for name in sizes if name.endswith(".json") and Path(name).stem not in stems)
@@ -84,7 +85,6 @@ def reconcile(connection: sqlite3.Connection, captures: Path, orphans: Path) -> 
     if strays:
         _log.warning("files of captures that were never finished put away", files=[f.name for f in strays[:20]], count=len(strays))
         move_into(orphans, strays)
-        _bound_orphans(orphans)
     missing = tuple(sorted(name for name in known if name not in sizes))
     if missing:
         _log.error("pictures of captures are missing", files=missing[:20], count=len(missing))
@@ -126,10 +126,3 @@ def _write_missing_sidecars(connection: sqlite3.Connection, captures: Path, know
     if known:
         fsync_folder(captures)
         _log.warning("missing sidecars written anew", count=len(known))
-
-
-def _bound_orphans(folder: Path) -> None:
-    files = sorted((f for f in folder.iterdir() if f.is_file()), key=lambda f: f.name)
-    for old in files[: max(0, len(files) - MAX_ORPHANS_KEPT)]:
-        old.unlink()
-        _log.warning("old orphan removed", file=old.name)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from runtime.analysis.measurement import Measurement
 from runtime.errors import StoreError
-from runtime.store.errors import CaptureNotFoundError
+from runtime.store.errors import CaptureNotFoundError, DamagedDatabaseError
 from runtime.store.records import MAX_SIDECAR_BYTES, CaptureRow
 
 _log = structlog.get_logger(__name__)
@@ -67,6 +67,14 @@ def list_captures(connection: sqlite3.Connection, limit: int, before_id: int) ->
     return listed
 
 
+def capture_pictures(connection: sqlite3.Connection) -> dict[str, int]:
+    """Name of the picture → id of every capture. Raises DamagedDatabaseError where a row cannot be read: its sidecar still can."""
+    try:
+        return {row.picture: row.id for row in map(_row, connection.execute(_SELECT))}
+    except StoreError as error:
+        raise DamagedDatabaseError(str(error)) from error
+
+
 def load_measurement(connection: sqlite3.Connection, id_: int) -> Measurement:
     """The whole measurement of a capture, validated. Raises StoreError where it is not there or damaged."""
     found = connection.execute("SELECT json_zlib FROM measurements WHERE capture_id = ?", (id_,)).fetchone()
@@ -104,4 +112,6 @@ def _row(values: tuple[object, ...]) -> CaptureRow:
     try:
         return CaptureRow.model_validate(fields | {"models": json.loads(str(fields["models"]))})
     except (ValidationError, json.JSONDecodeError) as error:
-        raise StoreError(f"the row of capture {fields['id']} is damaged in the database: restart the daemon") from error
+        raise StoreError(
+            f"the row of capture {fields['id']} is damaged in the database: restart the daemon; it rebuilds from the sidecar files"
+        ) from error

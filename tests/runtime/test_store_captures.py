@@ -117,6 +117,9 @@ def test_a_damaged_row_does_not_hide_the_others(tmp_path):
         assert [row.id for row in opened.list()] == [kept[2].id, kept[0].id]
         with pytest.raises(StoreError, match="damaged"):
             opened.picture(kept[1].id)
+    with store(tmp_path) as again:
+        assert again.list() == kept[::-1]
+        assert again.damage is not None
 
 
 @settings(max_examples=40, deadline=None)
