@@ -124,7 +124,7 @@ def _load(path: Path, plan: BackdropPlan) -> Backdrop | None:
     try:
         if path.stat().st_size > MAX_ENTRY_BYTES:
             return None
-        with np.load(path, allow_pickle=False) as kept:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             encoded, scales = kept["image"], kept["scales"]
         image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
         if image is None or image.shape != (plan.height, plan.width, 3) or scales.shape != (25, 33):
@@ -132,7 +132,7 @@ def _load(path: Path, plan: BackdropPlan) -> Backdrop | None:
         os.utime(path)  # the least recently used are dropped first
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, cv2.error) as error:
+    except (OSError, ValueError, TypeError, AttributeError, KeyError, EOFError, zipfile.BadZipFile, cv2.error) as error:
         _log.info("cached scene ignored", file=str(path), reason=str(error))
         return None
     return Backdrop(np.asarray(image, np.uint8), np.asarray(scales, np.float64))
