@@ -10,6 +10,7 @@ const DEADLINE_MS = 40000; // the daemon itself answers a capture within 30 s
  * @typedef {import('./numbers.js').Measurement} Measurement
  * @typedef {{id: number, taken_at: string, site: string|null, width_px: number, height_px: number, hair_count: number,
  *   sha256: string, measurement?: Measurement}} Capture
+ * @typedef {{captures: Capture[], next_before: number|null}} CapturePage
  */
 
 export class ApiError extends Error {
@@ -63,7 +64,7 @@ export async function capture(site) {
  * Captures, newest first.
  * @param {number} limit
  * @param {number|null} [before] only those older than this id
- * @returns {Promise<{captures: Capture[], next_before: number|null}>}
+ * @returns {Promise<CapturePage>}
  */
 export async function captures(limit, before = null) {
   const query = new URLSearchParams({ limit: String(limit) });

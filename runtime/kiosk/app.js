@@ -1,6 +1,6 @@
 /**
  * The kiosk page: puts the live view, the numbers, the charts, the capture controls and the list of captures together,
- * and renders what changed at most four times a second.
+ * and renders what changed about three times a second.
  */
 import { html, Component, render } from './view.js';
 import { texts } from './texts.js';
@@ -14,7 +14,7 @@ import { Captures } from './captures.js';
 import { Detail } from './detail.js';
 import * as api from './api.js';
 
-const RENDER_EVERY_MS = 250;
+const RENDER_EVERY_MS = 350; // digits that change faster cannot be read
 const FLASH_MS = 180;
 
 class App extends Component {

@@ -65,7 +65,7 @@ export class CaptureBar extends Component {
     this.props.onFlash();
     try {
       const kept = await api.capture(this.state.site);
-      this.setState({ kept: texts.capture.kept(siteName(kept.site)) });
+      this.setState({ kept: kept.site ? texts.capture.keptOf(siteName(kept.site)) : texts.capture.kept });
       this.timer = setTimeout(() => this.setState({ kept: '' }), KEPT_SHOWN_MS);
       this.props.onKept(kept);
     } catch (error) {

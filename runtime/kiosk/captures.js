@@ -29,40 +29,40 @@ export class Captures extends Component {
     this.reload();
   }
 
+  /** Put a capture that was just kept at the front. @param {api.Capture} capture */
+  add(capture) {
+    this.setState((/** @type {any} */ { list }) => ({ list: together([capture], list).slice(0, MOST_SHOWN) }));
+    this.strip.current?.scrollTo({ left: 0 });
+  }
+
   /** Read the list anew (at the start, and when the server is back: it may have another store). */
-  async reload() {
-    await this.#read(null, (page) => page);
+  reload() {
+    return this.#read(null, ({ captures, next_before: next }) => ({ list: captures, more: next !== null }));
   }
 
   /** Another page has kept something: take what is new in. */
-  async refresh() {
-    const newest = this.state.list[0]?.id ?? 0;
-    await this.#read(null, (page) => [...page.filter((each) => each.id > newest), ...this.state.list]);
+  refresh() {
+    return this.#read(null, ({ captures }, { list, more }) => ({ list: together(captures, list), more }));
   }
 
-  async #older() {
-    await this.#read(this.state.list[this.state.list.length - 1].id, (page) => [...this.state.list, ...page]);
-  }
-
-  /** Put a capture that was just kept at the front. @param {api.Capture} capture */
-  add(capture) {
-    this.setState((/** @type {any} */ { list }) => ({
-      list: [capture, ...list.filter((/** @type {api.Capture} */ each) => each.id !== capture.id)].slice(0, MOST_SHOWN),
-    }));
-    this.strip.current?.scrollTo({ left: 0 });
+  #older() {
+    const last = this.state.list[this.state.list.length - 1].id;
+    return this.#read(last, ({ captures, next_before: next }, { list }) => ({ list: together(list, captures), more: next !== null }));
   }
 
   /**
    * @param {number|null} before
-   * @param {(page: api.Capture[]) => api.Capture[]} joined what the list is with this page
+   * @param {(page: api.CapturePage, now: {list: api.Capture[], more: boolean}) => {list: api.Capture[], more: boolean}} joined
+   *   what is shown with this page; `now` is what is shown when it has come, not when it was asked for
    */
   async #read(before, joined) {
     this.setState({ loading: true });
     try {
-      const { captures: page, next_before: next } = await api.captures(PAGE, before);
-      const list = joined(page);
-      const more = (list.length > page.length && before === null ? this.state.more : next !== null) && list.length < MOST_SHOWN;
-      this.setState({ list: list.slice(0, MOST_SHOWN), more, error: null });
+      const page = await api.captures(PAGE, before);
+      this.setState((/** @type {any} */ now) => {
+        const { list, more } = joined(page, now);
+        return { list: list.slice(0, MOST_SHOWN), more: more && list.length < MOST_SHOWN, error: null };
+      });
     } catch (error) {
       this.setState({ error });
     } finally {
@@ -79,14 +79,25 @@ export class Captures extends Component {
           ${!error && !list.length && !loading && html`<div class="strip-note">${texts.captures.empty}</div>`}
           ${list.map((/** @type {api.Capture} */ each) => html`
             <button type="button" class="thumbnail" key=${each.id} data-capture=${each.id}
-              aria-label=${texts.captures.open(siteName(each.site), clock(each.taken_at))} onClick=${() => onOpen(each, list)}>
+              aria-label=${texts.captures.open(each.site ? siteName(each.site) : '', clock(each.taken_at))} onClick=${() => onOpen(each, list)}>
               <img src=${api.thumbnailAddress(each)} alt="" loading="lazy" decoding="async" draggable=${false} />
               <span class="count">${texts.captures.hairs(number(each.hair_count))}</span>
-              <span class="caption"><b>${siteName(each.site)}</b><span>${clock(each.taken_at)}</span></span>
+              <span class="caption"><b>${each.site ? siteName(each.site) : ''}</b><span>${clock(each.taken_at)}</span></span>
             </button>`)}
           ${more && html`<button type="button" class="older" disabled=${loading}
             onClick=${() => this.#older()}>${texts.captures.more}</button>`}
         </div>
       </nav>`;
   }
+}
+
+/**
+ * Two lists as one, newest first, each capture once.
+ * @param {api.Capture[]} a
+ * @param {api.Capture[]} b
+ * @returns {api.Capture[]}
+ */
+function together(a, b) {
+  const byId = new Map([...b, ...a].map((each) => [each.id, each]));
+  return [...byId.values()].sort((one, other) => other.id - one.id);
 }

@@ -167,7 +167,7 @@ export function DiameterChart({ hairs, inUm, cutoffUm = 30 }) {
     const series = (/** @type {string} */ fill) => ({ fill, width: 0, paths: bars, points: { show: false } });
     return {
       ...still,
-      padding: [6, 8, 0, 0],
+      padding: [6, 16, 0, 0],
       scales: {
         x: { time: false, range: [0, last + bin] },
         y: { range: (/** @type {unknown} */ _plot, /** @type {number} */ _low, /** @type {number} */ high) => [0, Math.max(4, top(high ?? 0))] },

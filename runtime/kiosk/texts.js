@@ -106,7 +106,8 @@ export const texts = {
   capture: {
     button: 'Capture',
     working: 'Keeping…',
-    kept: (/** @type {string} */ site) => `Kept: ${site}`,
+    kept: 'Kept',
+    keptOf: (/** @type {string} */ site) => `Kept: ${site}`,
     busy: 'The program is still busy with the captures before this one',
     busyRemedy: 'Wait a moment and press again.',
     failed: 'The capture was not kept',
@@ -119,7 +120,7 @@ export const texts = {
     label: 'Captures',
     empty: 'Captures appear here, newest first.',
     more: 'Older',
-    open: (/** @type {string} */ site, /** @type {string} */ time) => `Open the capture of ${site}, ${time}`,
+    open: (/** @type {string} */ site, /** @type {string} */ time) => (site ? `Open ${site}, ${time}` : `Open the capture of ${time}`),
     failed: 'The list of captures could not be read',
     retry: 'Read again',
     hairs: (/** @type {string} */ n) => `${n} hairs`,
