@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from device import reel
 from device.camera import CameraUri, make_camera, parse_uri
 from device.errors import CameraEndedError, CameraLostError, CameraNotFoundError, DeviceError
+from device.frame import Frame
 from device.picturefile import NotAPictureError, inspect_picture
 from device.reel import natural_key, read_scales
 from device.replay import ReplayCamera
@@ -24,6 +26,11 @@ def _replay(path: Path | str, **options: str) -> ReplayCamera:
     camera = make_camera(str(CameraUri("replay", str(path), {"fps": "240", **options})))
     assert isinstance(camera, ReplayCamera)
     return camera
+
+
+def _read_until(camera: ReplayCamera, wanted: Callable[[Frame], bool]) -> None:
+    """Read until a frame is as wanted; a camera that goes round skips what a loaded machine comes too late for."""
+    assert any(wanted(camera.read(5.0)) for _ in range(500))
 
 
 def _all(camera: ReplayCamera) -> list[tuple[str, int]]:
@@ -44,8 +51,8 @@ def test_pictures_come_as_people_count_and_masks_do_not(tmp_path: Path) -> None:
 
 def test_a_folder_goes_round(tmp_path: Path) -> None:
     with _replay(write_folder(tmp_path)) as camera:
-        numbers = [number_in(camera.read(5.0).image) for _ in range(12)]
-    assert set(numbers) == {1, 2, 3}
+        for number in (1, 2, 3, 1):
+            _read_until(camera, lambda frame, wanted=number: number_in(frame.image) == wanted)
 
 
 def test_a_jpeg_is_handed_on_byte_by_byte_and_others_get_a_preview(tmp_path: Path) -> None:
@@ -94,11 +101,9 @@ def test_a_file_replaced_by_a_good_one_is_used(tmp_path: Path) -> None:
     write_folder(tmp_path, 1)
     (tmp_path / "a2.jpg").write_bytes(b"short")
     with _replay(tmp_path) as camera:
-        camera.read(5.0)
-        camera.read(5.0)
-        assert len(camera.bad_files) == 1
+        _read_until(camera, lambda _: bool(camera.bad_files))
         (tmp_path / "a2.jpg").write_bytes(bytes(cv2.imencode(".jpg", picture(9))[1]))
-        assert 9 in [number_in(camera.read(5.0).image) for _ in range(4)]
+        _read_until(camera, lambda frame: number_in(frame.image) == 9)
         assert not camera.bad_files
 
 
@@ -203,8 +208,8 @@ def test_a_video_plays_once_and_goes_round(tmp_path: Path) -> None:
     video = write_video(tmp_path / "v.avi", 4)
     assert [number for _, number in _all(_replay(video, loop="0"))] == [1, 2, 3, 4]
     with _replay(video) as camera:
-        frames = [camera.read(5.0) for _ in range(10)]
-    assert {number_in(f.image) for f in frames} == {1, 2, 3, 4}
+        for number in (1, 2, 3, 4, 1):
+            _read_until(camera, lambda frame, wanted=number: number_in(frame.image) == wanted)
 
 
 def test_a_video_keeps_its_own_rate(tmp_path: Path) -> None:
