@@ -28,6 +28,7 @@ REACH_PX = 24.0  # looked for beyond the reach in hair widths that is asked for
 REACH_PERCENTILE = 90.0  # of all ends' reaches, the farthest looked for: one blob must not make every end a neighbour
 UNMATCHED = 5.0  # what leaving one end unmatched costs; a pair may cost up to twice that
 CHORD_SAMPLES = 12
+CHORD_HALF_WIDTH = 0.35  # a hair is looked for on its way along its middle and this share of its width to either side
 
 
 def continuations(ends: Ends, node: Ints, colour: Floats, mask: NDArray[np.bool_], bend: float, reach_widths: float) -> Ints:
@@ -85,17 +86,26 @@ def _cost(ends: Ends, colour: Floats, mask: NDArray[np.bool_], bend: float, firs
     cost += aside**2 / offset_variance + np.log(offset_variance / offset_base) / 2
     cost += (np.log(ends.width_px[first] / ends.width_px[second]) / WIDTH_SIGMA) ** 2 / 2
     cost += ((colour[first] - colour[second]) ** 2).mean(1) / COLOUR_SIGMA**2 / 2
-    cost += _outside(ends.position[first], delta, mask) * distance / (GAP_WIDTHS * width + GAP_PX)
+    bulge = np.arctan2(out[:, 0] * back[:, 1] - out[:, 1] * back[:, 0], (out * back).sum(1)) * distance / 8.0
+    cost += _outside(ends.position[first], delta, bulge, width, mask) * distance / (GAP_WIDTHS * width + GAP_PX)
     return np.asarray(np.where(ahead < -width, np.inf, cost))
 
 
-def _outside(start: Floats, delta: Floats, mask: NDArray[np.bool_]) -> Floats:
-    """Share of the straight way that lies outside the mask."""
+def _outside(start: Floats, delta: Floats, bulge: Floats, width: Floats, mask: NDArray[np.bool_]) -> Floats:
+    """Share of a hair that would lie outside the mask, going from `start` along the arc that `bulge` px parts from its chord."""
     steps = np.linspace(0.0, 1.0, CHORD_SAMPLES)
-    way = start[:, None] + delta[:, None] * steps[:, None]
-    columns = np.clip(np.rint(way[:, :, 0]).astype(np.int64), 0, mask.shape[1] - 1)
-    rows = np.clip(np.rint(way[:, :, 1]).astype(np.int64), 0, mask.shape[0] - 1)
-    return np.asarray(1.0 - mask[rows, columns].mean(1))
+    length = np.maximum(np.hypot(delta[:, 0], delta[:, 1]), 1e-9)
+    side = np.stack([-delta[:, 1], delta[:, 0]], axis=1) / length[:, None]
+    # the arc lies on the side away from the turn
+    aside = -bulge[:, None] * 4.0 * steps * (1.0 - steps)
+    middle = start[:, None] + delta[:, None] * steps[:, None] + side[:, None] * aside[:, :, None]
+    outside = np.zeros(len(start))
+    for across in (-CHORD_HALF_WIDTH, 0.0, CHORD_HALF_WIDTH):
+        way = middle + (side * (across * width)[:, None])[:, None]
+        columns = np.clip(np.rint(way[:, :, 0]).astype(np.int64), 0, mask.shape[1] - 1)
+        rows = np.clip(np.rint(way[:, :, 1]).astype(np.int64), 0, mask.shape[0] - 1)
+        outside += 1.0 - mask[rows, columns].mean(1)
+    return np.asarray(outside / 3.0)
 
 
 def best_pairs(count: int, first: Ints, second: Ints, gain: Floats) -> Ints:

@@ -17,9 +17,9 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from runtime.analysis.hairs import HairPath, Ostium
+from runtime.analysis.sections import rough_widths
 from runtime.analysis.segmentation import Segmentation
 from runtime.analysis.skeleton import Floats, Ints
-from runtime.analysis.widths import rough_widths
 
 UNIT_WIDTHS = 4.0  # hairs of one follicular unit leave the skin within this many hair widths (units are ≤ 0.3 mm wide)
 BORDER_WIDTHS = 0.75  # an end nearer to the border than this is taken to leave the picture

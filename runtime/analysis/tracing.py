@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.analysis.bundles import parted
 from runtime.analysis.continuation import continuations
 from runtime.analysis.hairs import HairPath
 from runtime.analysis.skeleton import BORDER, Floats, Ints, SkeletonGraph, arc_lengths
@@ -36,7 +37,7 @@ def trace_hairs(graph: SkeletonGraph, mask: NDArray[np.bool_], image: NDArray[np
         bend = frame_bend(strands)
         partner = continuations(fit_ends(strands), strands.node, strand_colours(strands, image), mask, bend, reach)
         strands = joined(strands, partner)
-    return _distinct(*extended(strands, mask), mask.shape)
+    return parted(_distinct(*extended(strands, mask), mask.shape), mask, MIN_VISIBLE_PX)
 
 
 def strand_colours(strands: Strands, image: NDArray[np.uint8]) -> Floats:

@@ -15,15 +15,14 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from runtime.analysis.hairs import HairPath
+from runtime.analysis.sections import SAMPLE_PX, crossings, mask_edges, normals, profiles, rough_widths
 from runtime.analysis.segmentation import Segmentation
 from runtime.analysis.skeleton import Floats, Ints
 
-SAMPLE_PX = 0.5  # step along a section
 MARGIN_PX = 4.0  # a section reaches this far beyond the mask's edge
 MAX_HALF_PX = 60.0  # sections of wider strands are cut off: no hair at these magnifications is wider
 CLEAR_PX = 2.0  # skin that must lie between a section and the next hair
 MAD_TO_SD = 1.4826
-TANGENT_STEPS = 2
 GREY_LIMITS = (0.5, 1.6)  # grey edges must give a width within these multiples of the mask's
 MIN_EDGE_CONTRAST = 6.0  # grey levels between shaft and skin from which grey edges are trusted
 TIP_SHARE = 0.15  # the share of a hair's sections next to each end that tapers or rises out of the skin
@@ -42,7 +41,9 @@ def measure_widths(paths: tuple[HairPath, ...], image: NDArray[np.uint8], segmen
     normal = normals(points, owner)
     rough = rough_widths(paths)
     profile_half = np.minimum(0.75 * rough[owner] + MARGIN_PX, MAX_HALF_PX)
-    mask_width, shift = _mask_edges(points, normal, profile_half, segmentation.mask)
+    left, right = mask_edges(points, normal, profile_half, segmentation.mask)
+    mask_width, shift = right - left, np.nan_to_num((right + left) / 2)
+    mask_width[mask_width >= 2 * profile_half - SAMPLE_PX] = np.nan
     alone = ~_beside_others(points, owner, rough)
     usable = alone & np.isfinite(mask_width)
     typical = _typical(mask_width, owner, usable, rough)
@@ -58,68 +59,6 @@ def measure_widths(paths: tuple[HairPath, ...], image: NDArray[np.uint8], segmen
         diameter, std = _diameter(mine, float(typical[k]))
         out.append(replace(paths[k], widths_px=mine, diameter_px=diameter, diameter_px_std=std))
     return tuple(out)
-
-
-def rough_widths(paths: tuple[HairPath, ...]) -> Floats:
-    """The lower half's middle of each path's rough widths, px, float64 (paths,): where hairs merge the mask is only ever wider."""
-    rough = [path.widths_px[np.isfinite(path.widths_px)] for path in paths]
-    return np.array([float(np.percentile(w, 35)) if len(w) else 4.0 for w in rough])
-
-
-def normals(points: Floats, owner: Ints) -> Floats:
-    """Unit normals of each hair's course, float64 (n, 2); `owner` (n,) says which points belong together, in order."""
-    n = len(points)
-    index = np.arange(n)
-    ahead, behind = np.minimum(index + TANGENT_STEPS, n - 1), np.maximum(index - TANGENT_STEPS, 0)
-    for _ in range(TANGENT_STEPS):
-        ahead = np.where(owner[ahead] == owner, ahead, ahead - 1)
-        behind = np.where(owner[behind] == owner, behind, behind + 1)
-    tangent = points[ahead] - points[behind]
-    length = np.hypot(tangent[:, 0], tangent[:, 1])
-    tangent = np.where(length[:, None] > 0, tangent / np.maximum(length, 1e-9)[:, None], [1.0, 0.0])
-    return np.stack([-tangent[:, 1], tangent[:, 0]], axis=1)
-
-
-def profiles(picture: NDArray[np.uint8] | NDArray[np.float32], points: Floats, normal: Floats, offsets: Floats) -> Floats:
-    """Values of a one-channel picture at `offsets` (sections, k) px along each section's normal, bilinear: float64 (sections, k)."""
-    if not len(points):
-        return np.zeros(offsets.shape)
-    at = points[:, None] + normal[:, None] * offsets[:, :, None]
-    x, y = at[:, :, 0].astype(np.float32), at[:, :, 1].astype(np.float32)
-    parts = [  # remap's tables may not have more than 32767 rows
-        cv2.remap(picture, x[k : k + 32000], y[k : k + 32000], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        for k in range(0, len(x), 32000)
-    ]
-    return np.concatenate(parts).astype(np.float64)
-
-
-def _mask_edges(points: Floats, normal: Floats, half: Floats, mask: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """(width of the mask across each section, offset of its middle); NaN and 0 off the hair or where an edge is out of reach."""
-    steps = int(np.ceil(half.max() / SAMPLE_PX))
-    unit = np.linspace(-1.0, 1.0, 2 * steps + 1)
-    offsets = half[:, None] * unit
-    value = profiles(np.where(mask, 1.0, 0.0).astype(np.float32), points, normal, offsets)
-    left, right = _crossings(value, offsets, steps, 0.5)
-    width = np.where(value[:, steps] >= 0.5, right - left, np.nan)
-    return width, np.where(np.isfinite(width), (right + left) / 2, 0.0)
-
-
-def _crossings(value: Floats, offsets: Floats, middle: int, level: float | Floats) -> tuple[Floats, Floats]:
-    """Where a profile first falls below `level` on either side of its middle, interpolated; NaN where it does not."""
-    threshold = np.broadcast_to(np.asarray(level, float), (len(value),))[:, None]
-    edges = []
-    for direction in (-1, 1):
-        side = value[:, middle::direction]
-        where = offsets[:, middle::direction]
-        below = side < threshold
-        first = np.where(below.any(1), below.argmax(1), 0)
-        rows = np.arange(len(value))
-        previous = np.maximum(first - 1, 0)
-        high, low = side[rows, previous], side[rows, first]
-        share = np.where(high > low, (high - threshold[:, 0]) / np.where(high > low, high - low, 1.0), 0.0)
-        edge = where[rows, previous] + share * (where[rows, first] - where[rows, previous])
-        edges.append(np.where(below.any(1) & (first > 0), edge, np.nan))
-    return edges[0], edges[1]
 
 
 def _beside_others(points: Floats, owner: Ints, rough: Floats) -> NDArray[np.bool_]:
@@ -165,7 +104,7 @@ def _grey_edges(points: Floats, normal: Floats, typical: Floats, grey: NDArray[n
     for side in (0, 1):
         relative = skin[:, side, None] - value
         scaled = relative / np.where(np.abs(contrast[:, side]) > 0, contrast[:, side], 1.0)[:, None]
-        left, right = _crossings(np.where(across <= 0.2, 1.0, scaled), offsets, steps, 0.5)
+        left, right = crossings(np.where(across <= 0.2, 1.0, scaled), offsets, steps, 0.5)
         widths[:, side] = -left if side == 0 else right
     return np.where(good, widths.sum(1), np.nan)
 
