@@ -11,7 +11,7 @@ Kind = Literal["easy", "realistic", "hard"]
 KINDS: tuple[Kind, ...] = ("easy", "realistic", "hard")
 
 # changes whenever the same seed would give another picture; cached scenes carry it
-RENDERER_VERSION = 1
+RENDERER_VERSION = 2
 
 # shares of the hair colours of a head, by kind; one colour is drawn for the head, single hairs may stray from it
 HEAD_COLOURS: dict[Kind, dict[str, float]] = {
@@ -85,6 +85,8 @@ def draw_recipe(rng: np.random.Generator, kind: Kind) -> Recipe:
     colours = HEAD_COLOURS[kind]
     colour = str(rng.choice(list(colours), p=np.array(list(colours.values())) / sum(colours.values())))
     melanin = float(rng.beta(1.2, 1.9) if kind != "easy" else rng.beta(1.1, 2.6))
+    # hair and skin share their pigment: fair hair on dark skin is dyed, and rare
+    melanin *= {"brown": 0.75, "lightbrown": 0.55, "red": 0.35, "blond": 0.45}.get(colour, 1.0)
     grades = tuple(
         int(v)
         for v in (

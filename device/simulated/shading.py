@@ -131,7 +131,7 @@ def paint_root(skin: Picture, seen: SeenShaft, recipe: Recipe) -> None:
     under = flat[band.pixel]
     body = np.array(seen.shaft.bgr, np.float32)
     # short wavelengths scatter back before they reach the root: it looks bluer than it is (Tyndall)
-    through = body * 0.55 + under * np.array([0.62, 0.50, 0.42], np.float32)
+    through = body * 0.55 + under * np.array([0.52, 0.45, 0.41], np.float32)
     flat[band.pixel] = under + (through - under) * alpha[:, None]
 
 
@@ -202,7 +202,7 @@ def _surface(seen: SeenShaft, recipe: Recipe, s: NDArray[np.int64], across: Fiel
         spread = np.sqrt(np.float32(breadth**2) + (0.55 * widen) ** 2)
         lobe = np.exp(-(((t - lamp) / spread) ** 2)) * (np.float32(breadth) / spread)
         facing = 1 - 0.5 * (math.cos(azimuth) * tx + math.sin(azimuth) * ty) ** 2
-        shine = np.float32(strength * (0.34 + 0.25 * recipe.wetness)) * glint * lobe * facing
+        shine = np.float32(strength * (0.42 + 0.3 * recipe.wetness)) * glint * lobe * facing
         lamp_colour = np.array([0.98, 0.97, 0.95], np.float32) * 0.75 + body * 0.5
         colour += (np.minimum(lamp_colour, 1) - colour) * shine[:, None]
     return np.asarray(np.clip(colour, 0, 1), np.float32)

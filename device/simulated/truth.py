@@ -91,6 +91,8 @@ class Truth:
     def to_json(self, frame: str, mask: str) -> dict[str, Any]:
         """The truth file's content; `frame` and `mask` are the names of the files beside it."""
         counted = self.counted
+        # every place where a hair that counts is seen, each once: long hairs weigh more
+        seen = np.concatenate([np.empty((0, 5)), *(h.points[h.points[:, 4] == FREE] for h in counted)])
         with_hair = [f for f in self.follicles if f.hairs_counted]
         rooted = sum(h.rooted_in_frame for h in counted)
         density = {
@@ -121,6 +123,8 @@ class Truth:
             **{k: round(v, 4) for k, v in density.items()},
             "diameter_um": _distribution(np.array([h.diameter_um for h in counted])),
             "diameter_px": _distribution(np.array([h.diameter_px for h in counted])),
+            "diameter_um_by_length": _distribution(seen[:, 2]),
+            "diameter_px_by_length": _distribution(seen[:, 3]),
             "terminal_vellus": {str(cutoff): _terminal(counted, cutoff) for cutoff in (30, 40)},
             "conditions": dict(zip(("dandruff", "sebum", "erythema"), self.grades, strict=True)),
             "bald": self.bald,
