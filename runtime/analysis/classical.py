@@ -52,6 +52,7 @@ class Kind:
         contrast: the least mean contrast of a connected piece.
         elongation: the least length over width of a connected piece.
         length: the least length of a piece.
+        straightness: the least extent of a piece over its length; 0 where hairs cross into nets.
     """
 
     weights: Weights
@@ -61,19 +62,24 @@ class Kind:
     contrast: float
     elongation: float
     length: float
+    straightness: float = 0.0
 
 
 DARK_HAIR = Kind((-0.3, 0.6, -1.3), closing=17, floor=0.12, span=1.5, contrast=0.24, elongation=1.1, length=0.02)
 NEUTRAL_HAIR = Kind((1.0, -0.4, -0.6), closing=21, floor=0.06, span=0.6, contrast=0.08, elongation=4.0, length=0.04)
 PALE_HAIR = Kind((-0.5, 1.0, -0.5), closing=21, floor=0.035, span=0.3, contrast=0.05, elongation=4.0, length=0.04)
-BRIGHT_HAIR = Kind((0.7, 0.5, -0.2), closing=17, floor=0.12, span=1.0, contrast=0.15, elongation=8.0, length=0.06)
+BRIGHT_HAIR = Kind((0.7, 0.5, -0.2), closing=17, floor=0.12, span=1.0, contrast=0.15, elongation=8.0, length=0.06, straightness=0.7)
 
 STRONG_DARK = 0.31
 """Median dark contrast from which dark pieces are surely hair and not the shadow of light hair."""
+RELATIVE_CONTRAST = 0.4
+"""Least mean contrast of a piece as a share of the frame's median: the glitter of greasy skin has less."""
 LIGHT_SHARE = 0.25
 """Where dark contrast is weaker, the plane decides that separates hair best of those that see this share of the most that any sees."""
 LINE_ELONGATION, LINE_LENGTH = 6.0, 0.05
 """Least length over width, and over the frame's longest side, of a piece that is faint throughout."""
+STRAIGHT = 0.7
+"""Least extent of a line over its length: a net of furrows or of glints is long in area, but small."""
 RIM = 0.02
 """A piece must come further into the picture than this share of its longest side: what keeps to the rim is a bar or a caption."""
 
@@ -81,6 +87,10 @@ NARROW = 0.022
 """Diameter, as a share of the longest side, of the opening that leaves only narrower hairs: 14 px of 640."""
 FAINT = Kind((0.0, 0.0, 0.0), closing=0, floor=0.12, span=1.0, contrast=0.12, elongation=3.0, length=0.02)
 """What narrow faint hairs must be to be joined to stronger ones."""
+FAINT_SHARE = 0.2
+"""Least contrast of a faint hair as a share of the frame's median; furrows of the skin have less."""
+GLITTER, GLITTER_SPREAD = 2.0, 0.015
+"""How much more contrast is asked of a faint hair among glints of a mean contrast; sigma of that mean as a share of the longest side."""
 ALONE_ELONGATION, ALONE_LENGTH = 5.0, 0.04
 """What they must be to stand alone."""
 
@@ -200,16 +210,20 @@ def bright_among(dark: Evidence, colours: NDArray[Any]) -> Evidence:
 def long_pieces(mask: Mask, contrast: Plane, threshold: float, kind: Kind) -> Mask:
     """The connected pieces of `mask` that are long for their width, long enough at all, and of enough mean contrast.
 
-    A piece that nowhere reaches `threshold` must be a line beyond doubt; one that keeps to the picture's rim is none of it.
+    A piece that nowhere reaches `threshold`, or is faint beside the frame's hair, must be a straight line; one that keeps to the
+    picture's rim is no hair.
     """
     longest = max(mask.shape)
     found = pieces(mask, contrast, 8)
-    long = (found.length >= kind.elongation * found.width) & (found.length >= kind.length * longest) & (found.mean >= kind.contrast)
+    least = max(kind.contrast, RELATIVE_CONTRAST * strength(contrast, threshold, mask))
+    long = (found.length >= kind.elongation * found.width) & (found.length >= kind.length * longest)
+    long &= (found.extent >= kind.straightness * found.length) & (found.mean >= least)
     line = (found.length >= max(LINE_ELONGATION, kind.elongation) * found.width) & (found.length >= LINE_LENGTH * longest)
+    line &= found.extent >= STRAIGHT * found.length
     rim = min(round(RIM * longest), (min(mask.shape) - 1) // 2)
     inner = np.zeros_like(mask)
     inner[rim : mask.shape[0] - rim, rim : mask.shape[1] - rim] = mask[rim : mask.shape[0] - rim, rim : mask.shape[1] - rim]
-    return found.where(np.where(found.touched_by(mask & (contrast > threshold)), long, line) & found.touched_by(inner))
+    return found.where(((long & found.touched_by(mask & (contrast > threshold))) | line) & found.touched_by(inner))
 
 
 def with_faint(found: Evidence) -> Evidence:
@@ -220,15 +234,22 @@ def with_faint(found: Evidence) -> Evidence:
     shape = shape_of(found.contrast)
     half = reduced(found.contrast, shape_within(shape, max(1, max(shape) // 2)))
     size = max(3, round(NARROW / 2 * max(shape)) | 1)
-    narrow = half - cv2.morphologyEx(half, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    narrow = half - cv2.morphologyEx(half, cv2.MORPH_OPEN, disc)
     beside = cv2.dilate(reduced(found.mask.astype(np.float32), shape_of(half)), np.ones((3, 3), np.uint8)) > 0
     alone = np.where(beside, np.float32(0), narrow)
-    lines = pieces(alone > hair_border(alone, FAINT.floor, floor=FAINT.floor, span=FAINT.span), alone, 8)
+    floor = max(FAINT.floor, FAINT_SHARE * strength(found.contrast, found.threshold, found.mask))
+    # among glints a faint dark line is the skin between two of them
+    glints = np.asarray(cv2.morphologyEx(half, cv2.MORPH_CLOSE, disc)) - half
+    glints = np.where(beside, np.float32(0), glints)
+    least = np.float32(floor) + np.float32(GLITTER) * np.asarray(cv2.GaussianBlur(glints, (0, 0), GLITTER_SPREAD * max(shape)))
+    lines = pieces(alone > np.maximum(hair_border(alone, floor, floor=floor, span=FAINT.span), least), alone, 8)
     longest = max(half.shape)
-    joined = lines.where((lines.length >= FAINT.elongation * lines.width) & (lines.length >= FAINT.length * longest))
-    sure = lines.where((lines.length >= ALONE_ELONGATION * lines.width) & (lines.length >= ALONE_LENGTH * longest))
+    straight = lines.extent >= STRAIGHT * lines.length
+    joined = lines.where(straight & (lines.length >= FAINT.elongation * lines.width) & (lines.length >= FAINT.length * longest))
+    sure = lines.where(straight & (lines.length >= ALONE_ELONGATION * lines.width) & (lines.length >= ALONE_LENGTH * longest))
     # the ring that was left out around stronger hair is bridged again
-    reach = (cv2.dilate(joined.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0) & (narrow > FAINT.floor)
+    reach = (cv2.dilate(joined.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0) & (narrow > least)
     added = enlarged((joined | reach).astype(np.float32), shape) > 0.5
     together = pieces(found.mask | added, found.contrast, 8)
     standing = together.touched_by(found.mask | (enlarged(sure.astype(np.float32), shape) > 0.5))

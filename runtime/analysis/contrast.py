@@ -31,7 +31,7 @@ CORE_SPREAD = 2.5
 """Sigma, on the grid, of the neighbourhood in which a hair is compared with itself."""
 BORDER = 0.55
 """Share of the core's contrast at which a hair ends: half, and a little because blur takes more from the core's mean than from a border."""
-WEAK = 0.3
+WEAK = 0.5
 """Share of the frame's threshold below which no hair is looked for."""
 
 

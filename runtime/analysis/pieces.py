@@ -20,12 +20,14 @@ class Pieces:
         labels: int32 (height, width), the piece each pixel belongs to.
         width: float64 (n,), of each piece where it is widest.
         length: float64 (n,), area over that width.
+        extent: float64 (n,), diagonal of the upright box around each.
         mean: float64 (n,), the value within each.
     """
 
     labels: NDArray[np.int32]
     width: NDArray[np.float64]
     length: NDArray[np.float64]
+    extent: NDArray[np.float64]
     mean: NDArray[np.float64]
 
     def touched_by(self, mask: Mask) -> NDArray[np.bool_]:
@@ -48,9 +50,13 @@ def pieces(mask: Mask, values: NDArray[Any], connectivity: int, largest: float =
     Pixels touching by a corner are one piece with `connectivity` 8 and two with 4. Pieces of more than `largest` pixels are not
     measured: their width is infinite and their length 0.
     """
-    count, found = cv2.connectedComponents(mask.astype(np.uint8), connectivity=connectivity)
+    count, found, statistics, _ = cv2.connectedComponentsWithStatsWithAlgorithm(
+        mask.astype(np.uint8), connectivity, cv2.CV_32S, cv2.CCL_DEFAULT
+    )
     labels = np.asarray(found, np.int32)
-    area = np.bincount(labels[mask], minlength=count).astype(np.float64)
+    area = statistics[:, cv2.CC_STAT_AREA].astype(np.float64)
+    area[0] = 0
+    extent = np.hypot(statistics[:, cv2.CC_STAT_WIDTH], statistics[:, cv2.CC_STAT_HEIGHT])
     measured = area <= largest
     chosen = mask if measured.all() else mask & measured[labels]
     depth = np.asarray(cv2.distanceTransform(chosen.astype(np.uint8), cv2.DIST_L2, 3), np.float32)
@@ -58,4 +64,4 @@ def pieces(mask: Mask, values: NDArray[Any], connectivity: int, largest: float =
     radius = np.zeros(count, np.float32)
     np.maximum.at(radius, inside, np.minimum(depth[chosen], np.float32(max(mask.shape))))  # without any outside, depth is endless
     width = np.where(measured, 2 * radius.astype(np.float64) + 1e-3, np.inf)
-    return Pieces(labels, width, area / width, np.bincount(inside, values[chosen], minlength=count) / np.maximum(area, 1))
+    return Pieces(labels, width, area / width, extent, np.bincount(inside, values[chosen], minlength=count) / np.maximum(area, 1))
