@@ -55,6 +55,7 @@ DAMAGES = {
     "first page": lambda file: overwrite(file, 100, garbage(3996)),
     "garbage in the middle": lambda file: overwrite(file, 4096, garbage(file.stat().st_size - 8192)),
     "zeros in the middle": lambda file: overwrite(file, 4096, bytes(file.stat().st_size - 8192)),
+    "a letter of a column's name": lambda file: file.write_bytes(file.read_bytes().replace(b"hair_count INTEGER", b"hair_coumt INTEGER")),
     "a text": lambda file: file.write_text("this was a database once\n" * 1000),
 }
 
@@ -124,6 +125,17 @@ def test_a_damaged_log_loses_nothing(tmp_path, how):
     with store(tmp_path) as opened:
         assert [row.id for row in opened.list()] == [6, 5, 4, 3, 2, 1]
         assert all(opened.measurement(id_).hair_count == id_ % 5 for id_ in range(1, 7))
+
+
+def test_the_log_goes_with_the_database_it_belongs_to(tmp_path):
+    plugged(tmp_path, "committed", 3).communicate(timeout=60)
+    log = (tmp_path / "captures.sqlite-wal").read_bytes()
+    overwrite(tmp_path / "captures.sqlite", 0, garbage(100))
+    with store(tmp_path) as opened:
+        assert opened.damage is not None
+        assert [row.id for row in opened.list()] == [3, 2, 1]
+        # closing the damaged one may not have touched it either: it is all that a person has to look into it
+        assert (tmp_path / "damaged-1" / "captures.sqlite-wal").read_bytes() == log
 
 
 @settings(max_examples=40, deadline=None)

@@ -82,6 +82,26 @@ def test_a_write_that_fails_midway_keeps_nothing_and_recovers(tmp_path, limit):
     assert len(list((tmp_path / "captures").iterdir())) == 6
 
 
+@pytest.mark.parametrize("step", ["sidecar written", "folder synced", "row inserted"])
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), sqlite3.OperationalError("database or disk is full")])
+def test_what_was_refused_does_not_come_back_at_the_next_start(tmp_path, step, error):
+    def fail(name):
+        if name == step:
+            raise error
+
+    with store(tmp_path) as opened:
+        (kept,) = keep(opened)
+        opened._at_step = fail
+        with pytest.raises(StoreFullError, match="disk is full"):
+            keep(opened)
+        assert opened.list() == [kept]
+        opened._at_step = lambda name: None
+        assert keep(opened)[0].id == kept.id + 1
+    with store(tmp_path) as again:
+        assert [row.id for row in again.list()] == [kept.id + 1, kept.id]
+        assert again.health().restored == 0
+
+
 def test_the_database_that_cannot_grow_keeps_nothing_and_recovers(tmp_path):
     # the row's place in the log is refused while picture and sidecar have been written
     program = LIMITED.replace("picture(size=(640, 480))", "picture()").replace("measurement(size=(640, 480))", "measurement(400)")
