@@ -28,6 +28,7 @@ from device.errors import (
     FrameDecodeError,
 )
 from device.frame import Frame
+from device.jpeg import is_whole_jpeg
 from device.rate import RateMeter
 from device.slot import LatestFrameSlot
 
@@ -90,14 +91,6 @@ class CaptureStatus:
     def reconnects(self) -> int:
         """How often the camera came back."""
         return max(0, self.opened - 1)
-
-
-def is_whole_jpeg(data: bytes) -> bool:
-    """Whether the bytes begin as a JPEG and hold an end marker: cheap, finds pictures cut short, not damage inside.
-
-    Behind the end marker anything may follow, since cameras pad their pictures.
-    """
-    return data.startswith(b"\xff\xd8\xff") and data.rfind(b"\xff\xd9") > 3
 
 
 class CaptureLoop:

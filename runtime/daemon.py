@@ -19,7 +19,6 @@ import structlog
 from device.camera import make_camera
 from device.capture import CaptureLoop, Patience
 from device.errors import CameraUriError
-from device.frame import Frame
 from device.slot import LatestFrameSlot
 from runtime import __version__
 from runtime.analysis.classical import ClassicalSegmenter
@@ -30,10 +29,9 @@ from runtime.api.server import PageServer, address_of, bind_port
 from runtime.config import Settings
 from runtime.errors import TrichoscopeError
 from runtime.store.captures import CaptureStore
-from runtime.store.pictures import Suffix
-from runtime.store.records import CaptureFacts, CaptureRow
 from runtime.workers.analysis import AnalysisWorker
 from runtime.workers.captures import CaptureWorker
+from runtime.workers.keeping import Keeper
 from runtime.workers.measuring import FrameMeasurer
 from runtime.workers.notify import ServiceManager
 from runtime.workers.watchdog import Supervisor
@@ -150,10 +148,11 @@ class Daemon:
                 stated=settings.calibration.scale(),
                 cutoff_um=float(settings.analysis.terminal_cutoff_um),
                 paper=paper,
+                max_megapixels=settings.analysis.max_megapixels,
             )
 
         captures = CaptureWorker(
-            _keeper(measurer(paper=True), store),
+            Keeper(measurer(paper=True), store),
             store.probe,
             probe_every_s=supervision.store_probe_s,
             stop_deadline_s=supervision.stop_deadline_s,
@@ -200,28 +199,6 @@ def _start(stack: ExitStack, name: str, part: AbstractContextManager[Entered]) -
         raise DaemonError(f"{name}: {error}") from error
     except Exception as error:
         raise DaemonError(f"{name}: could not be started ({error!r}): read the log above") from error
-
-
-def _keeper(measure: FrameMeasurer, store: CaptureStore) -> Callable[[Frame, str | None], CaptureRow]:
-    """Measures a frame on the captured path and stores it: the camera's own JPEG, else the pixels without loss."""
-
-    def keep(frame: Frame, site: str | None) -> CaptureRow:
-        measurement = measure(frame)
-        content: bytes
-        suffix: Suffix
-        if frame.jpeg is not None:
-            content, suffix = frame.jpeg, ".jpg"
-        else:
-            done, encoded = cv2.imencode(".png", frame.image, [cv2.IMWRITE_PNG_COMPRESSION, 3])
-            if not done:
-                raise DaemonError(f"frame {frame.sequence} of {frame.source} could not be written as PNG: capture again")
-            content, suffix = encoded.tobytes(), ".png"
-        facts = {"source": frame.source, "frame_sequence": frame.sequence, "captured_ns": frame.captured_ns}
-        if "site" in CaptureFacts.model_fields:
-            facts["site"] = site
-        return store.add(content, suffix, measurement, CaptureFacts.model_validate(facts))
-
-    return keep
 
 
 def _share_the_processor(opencv_threads: int) -> None:

@@ -11,10 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 SETTLE_S = 3.0  # what is ending may take so long to end; a test that leaks nothing does not wait
 DESCRIPTORS = Path("/proc/self/fd")
+
+hypothesis.settings.register_profile("unhurried", deadline=None)  # no test may fail because the machine is busy
+hypothesis.settings.load_profile("unhurried")
 
 
 def _descriptors() -> dict[int, str]:

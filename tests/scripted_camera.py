@@ -15,7 +15,7 @@ from device.camera import Camera, CameraInfo
 from device.errors import CameraTimeoutError
 from device.frame import Frame
 
-WIDTH, HEIGHT, FPS = 64, 48, 200.0
+WIDTH, HEIGHT, FPS = 64, 48, 100.0
 
 
 def jpeg(level=128, size=(WIDTH, HEIGHT)):

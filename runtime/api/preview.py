@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import io
 from dataclasses import dataclass
 
 import cv2
-from PIL import Image as Pillow
 
 from device.frame import Frame, Image
+from device.jpeg import jpeg_size
 
 QUALITY = 85  # of a preview made here; measuring uses the pixels, not this
 
@@ -44,12 +43,8 @@ class PreviewMaker:
 
 
 def _relayed(jpeg: bytes) -> PreviewPicture | None:
-    try:
-        with Pillow.open(io.BytesIO(jpeg), formats=("JPEG",)) as header:  # reads the header alone
-            width, height = header.size
-    except Exception:  # Pillow raises many kinds on hostile bytes, and here they mean one thing
-        return None
-    return PreviewPicture(jpeg, width, height)
+    size = jpeg_size(jpeg)
+    return None if size is None else PreviewPicture(jpeg, *size)
 
 
 def _encoded(image: Image) -> PreviewPicture | None:

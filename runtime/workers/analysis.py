@@ -78,19 +78,16 @@ class AnalysisWorker:
         measure: Callable[[Frame], Measurement],
         *,
         listener: Callable[[], None] = lambda: None,
-        shortest_period_s: float = 0.0,
         stop_deadline_s: float = 1.5,
     ) -> None:
         """Store the arguments.
 
-        `measure` and `listener` (after each result or change of state) are called by the worker's thread. No more than one frame
-        is measured in `shortest_period_s` seconds, which leaves the processor to others.
+        `measure` and `listener` (after each result or change of state) are called by the worker's thread.
         """
         self.rate = RateMeter()
         self._slot = slot
         self._measure = measure
         self._listener = listener
-        self._shortest_period_s = shortest_period_s
         self._stop_deadline_s = stop_deadline_s
         self._stopping = threading.Event()
         self._lock = threading.Lock()
@@ -142,7 +139,6 @@ class AnalysisWorker:
             except Exception as error:
                 failures_in_a_row += 1
                 self._fail(frame, error, failures_in_a_row)
-            self._stopping.wait(max(0.0, self._shortest_period_s - (time.monotonic() - began)))
 
     def _publish(self, frame: Frame, measurement: Measurement, began: float) -> None:
         text = measurement.to_json()

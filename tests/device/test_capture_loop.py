@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from device.backoff import Backoff, FailureBudget
 from device.camera import parse_uri
-from device.capture import CaptureLoop, Patience, is_whole_jpeg
+from device.capture import CaptureLoop, Patience
 from device.errors import CameraEndedError, CameraLostError, CameraNotFoundError, CameraTimeoutError, DeviceError, FrameDecodeError
 from device.frame import Frame
+from device.jpeg import is_whole_jpeg, jpeg_size
 from device.rate import RateMeter
 from device.slot import LatestFrameSlot
 from tests.eventually import eventually
@@ -177,6 +178,13 @@ WHOLE = jpeg(90, (160, 120))
 @given(st.integers(0, len(WHOLE) - 3))
 def test_a_jpeg_cut_anywhere_is_not_whole(length):
     assert not is_whole_jpeg(WHOLE[:length])
+
+
+@given(st.binary(max_size=2000), st.integers(0, len(WHOLE)))
+def test_the_size_of_anything_is_its_size_or_nothing(rubbish, length):
+    assert jpeg_size(WHOLE) == (160, 120)
+    assert jpeg_size(rubbish) is None or isinstance(jpeg_size(rubbish)[0], int)
+    assert jpeg_size(WHOLE[:length] + rubbish) in (None, (160, 120))
 
 
 @given(st.binary(max_size=64))

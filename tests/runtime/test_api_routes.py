@@ -2,12 +2,15 @@
 
 import io
 import threading
+import time
 
 import jsonschema
+import numpy as np
 import pytest
 from PIL import Image
 
-from device.errors import CameraNotFoundError
+from device.errors import CameraEndedError, CameraNotFoundError
+from device.frame import Frame
 from runtime import pipeline
 from runtime.analysis.measurement import Measurement
 from runtime.errors import StoreFullError
@@ -94,6 +97,18 @@ def test_a_capture_of_a_camera_without_jpeg_is_kept_without_loss(tmp_path):
         assert picture.getpixel((0, 0)) == (128, 128, 128)
 
 
+def test_pixels_that_are_not_those_of_the_preview_are_kept_themselves(tmp_path):
+    def replayed_png(sequence):
+        pixels = np.full((HEIGHT, WIDTH, 3), 77, np.uint8)
+        return Frame(sequence=sequence, captured_ns=time.monotonic_ns(), source="a.png", image=pixels, jpeg=PLAIN_JPEG)
+
+    with running(tmp_path, [replayed_png, CameraEndedError("the last picture was shown")]) as daemon, daemon.client() as client:
+        daemon.until(lambda status: status["camera"]["state"] == "ended")
+        row = client.post("/api/captures").json()
+        picture = Image.open(io.BytesIO(client.get(f"/api/captures/{row['id']}/picture").content))
+        assert picture.getpixel((0, 0)) == (77, 77, 77)
+
+
 def test_the_list_is_read_page_by_page(daemon):
     with daemon.client() as client:
         ids = [client.post("/api/captures", json={}).json()["id"] for _ in range(5)][::-1]
@@ -157,12 +172,12 @@ def test_a_full_disk_is_told_and_shown_in_health(tmp_path, monkeypatch):
         assert "3 MB free" in store["message"]
 
 
-@pytest.mark.parametrize("where", ["/api/captures/99", "/api/captures/99/picture", "/api/captures/99/thumbnail"])
-def test_a_capture_that_does_not_exist_is_404(daemon, where):
-    answer = daemon.get(where)
-    assert answer.status_code == 404
-    assert "99" in answer.json()["error"]
-    assert answer.json()["remedy"]
+def test_a_capture_that_does_not_exist_is_404(daemon):
+    for where in ("/api/captures/99", "/api/captures/99/picture", "/api/captures/99/thumbnail"):
+        answer = daemon.get(where)
+        assert answer.status_code == 404, where
+        assert "99" in answer.json()["error"]
+        assert answer.json()["remedy"]
 
 
 def test_a_picture_deleted_by_hand_is_410(daemon, tmp_path):
@@ -174,37 +189,37 @@ def test_a_picture_deleted_by_hand_is_410(daemon, tmp_path):
         assert client.get(f"/api/captures/{row['id']}").status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body", "status"),
-    [
-        ("GET", "/api/captures/0", None, 422),
-        ("GET", "/api/captures/abc", None, 422),
-        ("GET", f"/api/captures/{10**30}", None, 422),
-        ("GET", "/api/captures?limit=0", None, 422),
-        ("GET", "/api/captures?limit=100000", None, 422),
-        ("GET", "/api/captures?before=-1", None, 422),
-        ("POST", "/api/captures", b"{", 422),
-        ("POST", "/api/captures", b'{"site": 7}', 422),
-        ("POST", "/api/captures", b'{"site": ""}', 422),
-        ("POST", "/api/captures", b'{"site": "a\\u0000b"}', 422),
-        ("POST", "/api/captures", b'{"place": "mid"}', 422),
-        ("POST", "/api/captures", b'{"site": "' + b"x" * 100 + b'"}', 422),
-        ("POST", "/api/captures", b"x" * 100_000, 413),
-        ("DELETE", "/api/captures/1", None, 405),
-        ("GET", "/nothing/here", None, 404),
-        ("GET", "/static/../daemon.py", None, 404),
-        ("GET", "/static/%2e%2e/daemon.py", None, 404),
-        ("GET", "/static/__init__.py", None, 404),
-        ("GET", "/docs", None, 404),
-    ],
+BAD_REQUESTS = (
+    ("GET", "/api/captures/0", None, 422),
+    ("GET", "/api/captures/abc", None, 422),
+    ("GET", f"/api/captures/{10**30}", None, 422),
+    ("GET", "/api/captures?limit=0", None, 422),
+    ("GET", "/api/captures?limit=100000", None, 422),
+    ("GET", "/api/captures?before=-1", None, 422),
+    ("POST", "/api/captures", b"{", 422),
+    ("POST", "/api/captures", b'{"site": 7}', 422),
+    ("POST", "/api/captures", b'{"site": ""}', 422),
+    ("POST", "/api/captures", b'{"site": "a\\u0000b"}', 422),
+    ("POST", "/api/captures", b'{"place": "mid"}', 422),
+    ("POST", "/api/captures", b'{"site": "' + b"x" * 100 + b'"}', 422),
+    ("POST", "/api/captures", b"x" * 100_000, 413),
+    ("DELETE", "/api/captures/1", None, 405),
+    ("GET", "/nothing/here", None, 404),
+    ("GET", "/static/../daemon.py", None, 404),
+    ("GET", "/static/%2e%2e/daemon.py", None, 404),
+    ("GET", "/static/__init__.py", None, 404),
+    ("GET", "/docs", None, 404),
 )
-def test_every_error_is_json_with_a_remedy(daemon, method, path, body, status):
+
+
+def test_every_error_is_json_with_a_remedy(daemon):
     with daemon.client() as client:
-        answer = client.request(method, path, content=body, headers={"Content-Type": "application/json"})
-    assert answer.status_code == status
-    assert answer.json()["error"]
-    assert answer.json()["remedy"]
-    assert set(answer.json()) == {"error", "remedy"}
+        for method, path, body, status in BAD_REQUESTS:
+            answer = client.request(method, path, content=body, headers={"Content-Type": "application/json"})
+            assert answer.status_code == status, (method, path, body)
+            assert set(answer.json()) == {"error", "remedy"}
+            assert answer.json()["error"]
+            assert answer.json()["remedy"]
 
 
 def test_the_page_and_its_files_are_served_with_the_strict_policy(daemon):

@@ -15,8 +15,10 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from runtime.daemon import DaemonError
 from tests.eventually import DEADLINE_S, eventually
 from tests.runtime.drawn import skin
+from tests.runtime.running_daemon import running
 
 PROGRAM = (sys.executable, "-m", "runtime.cli", "run")
 
@@ -66,15 +68,27 @@ def refused(tmp_path, camera, *more, port=0):
     return done.returncode, done.stderr.strip().splitlines()[-1]
 
 
+async def look_and_signal(address, process, number):
+    """Watch the page's stream, send the signal, and watch on until the daemon ends it."""
+    async with connect(address.replace("http", "ws") + "api/live", compression=None, max_size=None) as page:
+        await page.recv()
+        process.send_signal(number)
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await page.recv()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_leaving_nothing_behind(tmp_path, pictures, number):
     temporary = tmp_path / "tmp"
     temporary.mkdir()
-    with started(tmp_path, f"replay:{pictures}", TMPDIR=str(temporary)) as (process, address):
-        with httpx.Client(base_url=address, timeout=DEADLINE_S) as client:
-            eventually(lambda: client.get("/api/status").json()["results"])
-            assert client.post("/api/captures", json={}).status_code == 201
-        process.send_signal(number)
+    with (
+        started(tmp_path, f"replay:{pictures}", TMPDIR=str(temporary)) as (process, address),
+        httpx.Client(base_url=address, timeout=DEADLINE_S) as client,
+    ):
+        eventually(lambda: client.get("/api/status").json()["results"])
+        assert client.post("/api/captures", json={}).status_code == 201
+        asyncio.run(asyncio.wait_for(look_and_signal(address, process, number), DEADLINE_S))
         _, log = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 0
     assert "Traceback" not in log
@@ -86,22 +100,6 @@ def test_a_signal_ends_it_leaving_nothing_behind(tmp_path, pictures, number):
     with socket.socket() as again:
         again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         again.bind(("127.0.0.1", port))
-
-
-def test_a_signal_with_pages_open_ends_it_too(tmp_path, pictures):
-    async def look(process, address):
-        async with connect(address.replace("http", "ws") + "api/live", compression=None, max_size=None) as page:
-            await page.recv()
-            process.terminate()
-            with contextlib.suppress(ConnectionClosed):
-                while True:
-                    await page.recv()
-
-    with started(tmp_path, f"replay:{pictures}") as (process, address):
-        asyncio.run(asyncio.wait_for(look(process, address), DEADLINE_S))
-        _, log = process.communicate(timeout=DEADLINE_S)
-    assert process.returncode == 0
-    assert "Traceback" not in log
 
 
 def test_a_signal_while_it_starts_ends_it(tmp_path, pictures):
@@ -175,6 +173,14 @@ def test_a_replay_that_ends_leaves_the_daemon_serving(tmp_path, pictures):
         assert client.get("/health").status_code == 200
         assert client.post("/api/captures", json={}).status_code == 201  # the last picture is still there
         assert process.poll() is None
+
+
+def test_a_part_that_gives_up_ends_the_daemon_and_is_named(tmp_path):
+    settings = {"supervision.restart_budget": 0}
+    with running(tmp_path, [ZeroDivisionError("oops")], settings=settings) as daemon:
+        error = eventually(lambda: daemon.errors and daemon.errors[0])
+    assert isinstance(error, DaemonError)
+    assert str(error).startswith("capture: the driver of scripted: crashed")
 
 
 def test_systemd_is_told_when_it_serves_and_when_it_stops(tmp_path, pictures):
