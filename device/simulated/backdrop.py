@@ -25,6 +25,7 @@ from device.simulated.recipe import RENDERER_VERSION, Kind
 from device.simulated.scene import render_scene, scene_um_per_px
 from device.simulated.sensor import Image
 
+SPARSER = 0.55  # see render_scene
 CACHE_BYTES = 192 * 2**20
 MAX_ENTRY_BYTES = 64 * 2**20
 RENDER_PIXELS = 2_600_000  # larger scenes would need over half a gigabyte while they are painted
@@ -97,7 +98,14 @@ def render_backdrop(plan: BackdropPlan, should_stop: Callable[[], bool]) -> Back
     width, height = round(plan.width * plan.shrink), round(plan.height * plan.shrink)
     um_per_px = scene_um_per_px(plan.seed, plan.kind) * 640 / (plan.window_width * plan.shrink)
     scene = render_scene(
-        plan.seed, width=width, height=height, kind=plan.kind, um_per_px=um_per_px, bald=plan.bald, should_stop=should_stop
+        plan.seed,
+        width=width,
+        height=height,
+        kind=plan.kind,
+        um_per_px=um_per_px,
+        bald=plan.bald,
+        sparser=SPARSER,
+        should_stop=should_stop,
     )
     recipe = scene.recipe
     lit = scene.picture * (np.array(recipe.tint_bgr, np.float32) * np.float32(recipe.gain))

@@ -85,11 +85,14 @@ def render_scene(
     kind: Kind = "easy",
     um_per_px: float | None = None,
     bald: bool | None = None,
+    sparser: float = 1.0,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Scene:
     """A scalp under a perfect lens and sensor, the same for the same arguments.
 
-    `should_stop` is asked between the steps, so that a thread that renders can be ended within some hundred milliseconds.
+    `sparser` multiplies the density of follicular units where hair is long: a wide scene needs fewer for the same crowd in a window
+    of it, for hair reaches in from all around. `should_stop` is asked between the steps, so that a thread that renders can be ended
+    within some hundred milliseconds.
 
     Raises:
         RenderStoppedError: `should_stop` said so.
@@ -107,6 +110,7 @@ def render_scene(
         um_per_px=scale,
         blur_px_per_um=recipe.blur_px_per_um * recipe.um_per_px / scale,  # the same blur on the scalp
         bald=recipe.bald if bald is None else bald,
+        units_per_cm2=recipe.units_per_cm2 * (sparser if recipe.clipped_um is None else 1.0),
     )
     corner = 0.625 * recipe.field_um / (1000 * recipe.distance_mm)  # of a picture of 4:3, in units of the distance
     lens = lens_for(width, height, scale, recipe.distance_mm, recipe.tilt_rad, recipe.distortion / corner**2)
