@@ -24,7 +24,7 @@ def log_to_stderr(level: int = logging.INFO) -> None:
     if "JOURNAL_STREAM" in os.environ:  # set by systemd where stderr is the journal
         rendered = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
-        rendered = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        rendered = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

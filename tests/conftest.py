@@ -13,12 +13,15 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import structlog
 
 SETTLE_S = 3.0  # what is ending may take so long to end; a test that leaks nothing does not wait
 DESCRIPTORS = Path("/proc/self/fd")
 
 hypothesis.settings.register_profile("unhurried", deadline=None)  # no test may fail because the machine is busy
 hypothesis.settings.load_profile("unhurried")
+# as in the daemon, plain tracebacks: the default draws them with every local variable, which takes seconds
+structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
 
 
 def _descriptors() -> dict[int, str]:

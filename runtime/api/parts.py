@@ -95,7 +95,7 @@ class Parts:
         captures = self.captures
         return PartReport(
             name="store",
-            state="writing" if captures.working else "ready" if captures.problem is None else "failing",
+            state="failing" if captures.problem is not None else "writing" if captures.working else "ready",
             message=captures.problem or "captures can be kept",
             ok=captures.problem is None and captures.alive,
             beat_ns=captures.beat_ns,

@@ -157,7 +157,8 @@ class CaptureWorker(Generic[Row]):
             row = self._keep(request.frame, request.site)
         except Exception as error:
             self.failed += 1
-            log.exception("a capture was not kept", sequence=request.frame.sequence, site=request.site)
+            expected = isinstance(error, TrichoscopeError)
+            log.warning("a capture was not kept", sequence=request.frame.sequence, why=str(error), exc_info=not expected)
             if isinstance(error, StoreError):  # others are the picture's fault
                 self._store_failed(error)
             request.outcome.set_exception(error)
