@@ -18,7 +18,8 @@ from runtime.analysis.sections import mask_edges, normals, rough_widths
 from runtime.analysis.skeleton import Floats, Ints
 
 LOOK_WIDTHS = 2.5  # sections reach this many hair widths to either side
-EXCESS_WIDTHS = 0.5  # a stretch wider than its hair by more than this share of a hair's width holds another
+EXCESS_IRREGULAR = 5.0  # the share is larger by this many times the mask's irregularity
+EXCESS_WIDTHS = 0.4  # a stretch wider than its hair by more than this share of a hair's width holds another
 EXCESS_MIN_PX = 2.5  # … and this much: the mask's edges jump by a pixel each
 THIN_SHARE = 0.8  # a thin hair's neighbour is most likely a hair of the usual width
 STRETCH_WIDTHS = 2.5  # shorter stretches are where hairs cross or touch
@@ -28,7 +29,7 @@ USUAL_PERCENTILE = 60.0  # of the hairs' widths: the frame's usual terminal hair
 GAP_SECTIONS = 2  # a stretch may be interrupted by so many sections
 MIN_SECTIONS = 4
 ABREAST_PX = 3.0  # courses are points some pixels apart
-PAIR_WIDTHS = 1.3  # two hairs side by side are wider together than this many usual hairs
+PAIR_WIDTHS = 1.5  # two hairs side by side are wider together than this many usual hairs
 CLAIM_WIDTHS = 1.5  # an end of another hair within this many hair widths of a stretch: that hair goes on there
 ROUGH_WIDTHS = 0.15  # mean departure from a smooth course, in hair widths
 
@@ -54,12 +55,13 @@ def parted(paths: tuple[HairPath, ...], mask: NDArray[np.bool_], min_length_px: 
         if len(mine) >= MIN_SECTIONS:
             own[k] = min(own[k], float(np.percentile(mine, OWN_PERCENTILE)))
     own = np.maximum(own, 1.0)
+    share = EXCESS_WIDTHS + EXCESS_IRREGULAR * _irregularity(width, stops, counts)
     excess = np.nan_to_num(width - own[owner] - _others(points, normal, owner, own, left, right))
     found: list[HairPath] = []
     tips = np.concatenate([[path.points[0], path.points[-1]] for path in paths])
     for k, stop in enumerate(stops):
         span = slice(stop - counts[k], stop)
-        least = max(EXCESS_WIDTHS * max(float(own[k]), THIN_SHARE * usual), EXCESS_MIN_PX)
+        least = max(share * max(float(own[k]), THIN_SHARE * usual), EXCESS_MIN_PX)
         wide = (excess[span] > least) & (width[span] > PAIR_WIDTHS * usual)
         length = max(min_length_px, STRETCH_WIDTHS * usual)
         others = np.delete(tips, [2 * k, 2 * k + 1], axis=0)
@@ -70,6 +72,18 @@ def parted(paths: tuple[HairPath, ...], mask: NDArray[np.bool_], min_length_px: 
             along = float(np.hypot(*np.diff(points, axis=0).T).sum())
             found.append(replace(paths[k], points=points, widths_px=widths, diameter_px=float(own[k]), length_px=along))
     return (*paths, *found)
+
+
+def _irregularity(width: Floats, stops: Ints, counts: Ints) -> float:
+    """By how much of itself the mask's width varies along a hair that is alone: the middle hair's robust spread."""
+    spread = []
+    for stop, count in zip(stops, counts, strict=True):
+        mine = width[stop - count : stop]
+        mine = mine[np.isfinite(mine)]
+        if len(mine) >= MIN_SECTIONS:
+            middle = np.median(mine)
+            spread.append(1.48 * float(np.median(np.abs(mine - middle)) / middle))
+    return float(np.median(spread)) if spread else 0.0
 
 
 def _goes_on(points: Floats, tips: Floats, near: float) -> bool:

@@ -16,6 +16,7 @@ from runtime.analysis.skeleton import BORDER, FREE, Floats, Ints, SkeletonGraph,
 
 STEP_PX = 2.0  # spacing of a strand's points
 TRIM_RADII = 1.5  # cut back by this many node radii: the notch between two diverging strands lies within it
+PAIR_TRIM_RADII = 0.75  # where only two strands meet
 SHORTEST_RADII = 1.0  # what is left of a segment between two nodes counts as strand from this length on
 SPUR_RADII = 0.8  # a branch that stands out of its node's disc by less is a bump in the mask's outline
 SPUR_MIN_PX = 3.0
@@ -90,11 +91,16 @@ def strands_of(graph: SkeletonGraph) -> Strands:
     at_node = graph.end_nodes >= 0
     radius = np.zeros(at_node.shape)
     radius[at_node] = graph.node_radius_px[graph.end_nodes[at_node]]
-    trim = np.where(at_node, TRIM_RADII * radius, 0.0)
     largest = radius.max(1, initial=0.0)
-    inner = at_node.all(1) & (lengths - trim.sum(1) < np.maximum(SHORTEST_RADII * largest, 1.0))
     spur = (at_node.sum(1) == 1) & (lengths - radius.sum(1) < np.maximum(SPUR_RADII * largest, SPUR_MIN_PX))
-    speck = (at_node.sum(1) == 0) & (lengths < LONE_MIN_PX)
+    # what still meets at each node once its spurs are gone: one strand is an end, two are one strand or a corner
+    meeting = np.bincount(graph.end_nodes[~spur][at_node[~spur]], minlength=len(graph.nodes))
+    met = np.append(meeting, [0, 0])[graph.end_nodes]  # FREE and BORDER index the zeros
+    node = np.where(at_node & (met <= 1), FREE, graph.end_nodes)
+    back = np.where(met >= 3, TRIM_RADII, PAIR_TRIM_RADII)
+    trim = np.where(node >= 0, back * radius, 0.0)
+    inner = (node >= 0).all(1) & (lengths - trim.sum(1) < np.maximum(SHORTEST_RADII * largest, 1.0))
+    speck = (node < 0).all(1) & (lengths < LONE_MIN_PX)
     keep = np.flatnonzero(~inner & ~spur & ~speck)
     if len(keep) > MAX_STRANDS:
         keep = np.sort(keep[np.argsort(-lengths[keep], kind="stable")[:MAX_STRANDS]])
@@ -103,7 +109,7 @@ def strands_of(graph: SkeletonGraph) -> Strands:
     trim = trim / np.maximum(trim.sum(1) / np.maximum(0.75 * lengths, 1e-9), 1.0)[:, None]
     spans = np.stack([trim[:, 0], lengths - trim[:, 1]], axis=1)
     return without_corners(
-        resampled(np.column_stack([graph.points, graph.radius_px]), graph.arc_px, graph.offsets, keep, spans, graph.end_nodes[keep].ravel())
+        resampled(np.column_stack([graph.points, graph.radius_px]), graph.arc_px, graph.offsets, keep, spans, node[keep].ravel())
     )
 
 

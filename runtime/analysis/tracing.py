@@ -18,9 +18,9 @@ SPACING_PX = 4.0
 MIN_VISIBLE_PX = 24.0  # a hair counts from this visible length on (design, section 3)
 COLOUR_SAMPLES = 9
 EXTEND_WIDTHS, FREE_EXTEND_WIDTHS = 12.0, 2.0  # how far an end at a meeting, or a free one, is carried on inside the mask
-VISIBLE_SHARE = 0.6  # of the length that counts: so much must be seen outside meetings, where strands are cut back
+VISIBLE_SHARE = 1.0  # of the length that counts: so much must be seen outside meetings, where strands are cut back
 CLAIM_SHARE = 0.7  # of its width within which a hair explains what else runs there
-REACHES = (14.0, 30.0)  # hair widths: near ends are joined first, what they then show of their bend guides the far ones
+REACHES = (14.0, 30.0, 60.0)  # hair widths: near ends are joined first, what they then show of their bend guides the far ones
 
 
 def trace_hairs(graph: SkeletonGraph, mask: NDArray[np.bool_], image: NDArray[np.uint8]) -> tuple[HairPath, ...]:
