@@ -5,6 +5,7 @@
  */
 import { LiveConnection } from './live.js';
 import { LivePicture } from './picture.js';
+import { Pacing } from './pacing.js';
 import { MotionFollower } from './follow.js';
 import { HairColours } from './colours.js';
 import { drawOverlay } from './overlay.js';
@@ -12,8 +13,8 @@ import { Rate } from './rates.js';
 import { Trend } from './charts.js';
 
 const STALE_MS = 3000; // without a new picture or result for so long, the page says so
-const LONGEST_LAG = 30; // frames between the picture and the result drawn on it, when the skin could be followed
-const LAG_UNFOLLOWED = 10; // and when it could not
+const FRAMES_MISSED = 3; // or so many frames, where a recording is slower
+const LONGEST_LAG = 30; // frames between the picture and the result drawn on it: hair may have moved against the skin
 const FADED = '0.35';
 
 /**
@@ -22,7 +23,7 @@ const FADED = '0.35';
  * @typedef {{
  *   connection: import('./live.js').ConnectionState, camera: CameraState|null, analysisProblem: string,
  *   measurement: Measurement|null,
- *   resultIsStale: boolean, pictureIsStale: boolean, hasPicture: boolean, behind: boolean, width: number,
+ *   resultIsStale: boolean, pictureIsStale: boolean, hasPicture: boolean, behind: boolean,
  *   fps: number|null, results: number|null, ageMs: number|null, trend: (number|null)[][],
  * }} Snapshot
  */
@@ -35,6 +36,7 @@ export class LiveView {
     this.results = new Rate();
     this.trend = new Trend();
     this.follower = new MotionFollower();
+    this.pacing = new Pacing();
     this.colours = new HairColours();
     this.overlayOn = true;
     this.behind = false;
@@ -48,10 +50,14 @@ export class LiveView {
     this.kept = -1; // captures that the daemon has kept since its start
     /** @type {{sequence: number, measurement: Measurement}|null} */
     this.result = null;
-    this.shown = { sequence: -1, width: 0 };
-    this.resultAsked = 0;
+    this.next = null;
+    this.newest = -1; // sequence of the last picture that came
+    this.shown = { sequence: -1, at: 0 };
     this.connection = new LiveConnection(url, {
-      onPicture: (header, jpeg, at) => this.picture?.show(header, jpeg, at),
+      onPicture: (header, jpeg, receivedAt) => {
+        this.pacing.keep({ header, jpeg, receivedAt });
+        this.picture?.show({ header, jpeg, receivedAt });
+      },
       onResult: (sequence, measurement) => this.#takeResult(sequence, /** @type {Measurement} */ (measurement)),
       onState: (message) => this.#takeState(message),
       onConnection: (state) => this.#takeConnection(state),
@@ -66,20 +72,24 @@ export class LiveView {
   start(picture, overlay) {
     this.overlay = overlay;
     this.picture = new LivePicture(picture, {
-      onDrawn: (header, ageMs, bitmap) => this.#drawn(header, ageMs, bitmap),
-      onBroken: (header) => {
+      onDecoded: (header, bitmap) => this.#decoded(header, bitmap),
+      onDrawn: (header, ageMs) => this.#drawn(header, ageMs),
+      onDone: (header) => this.connection.ackPicture(header.number),
+      onBroken: () => {
         this.broken += 1;
-        this.connection.ackPicture(header.number); // it is done with: the next one may come
+      },
+      onSize: (width, height) => {
+        /** @type {HTMLElement|null} */ (picture.closest('.stage'))?.style.setProperty('--ratio', String(width / height));
       },
     });
-    new ResizeObserver(() => this.#drawResult()).observe(overlay);
+    new ResizeObserver(() => this.#drawOverlay()).observe(overlay);
     this.connection.start();
   }
 
   /** @param {boolean} on */
   setOverlay(on) {
     this.overlayOn = on;
-    this.#drawResult();
+    this.#drawOverlay();
   }
 
   /** @returns {Snapshot} */
@@ -87,8 +97,9 @@ export class LiveView {
     const now = performance.now();
     const sincePicture = this.pictures.sinceLast(now);
     const sinceResult = this.results.sinceLast(now);
-    const pictureIsStale = sincePicture === null || sincePicture > STALE_MS;
-    const resultIsStale = sinceResult === null || sinceResult > STALE_MS;
+    const patience = Math.max(STALE_MS, (FRAMES_MISSED * 1000) / (this.camera?.fps || Infinity));
+    const pictureIsStale = sincePicture === null || sincePicture > patience;
+    const resultIsStale = sinceResult === null || sinceResult > patience;
     return {
       connection: this.connectionState,
       camera: this.camera,
@@ -98,7 +109,6 @@ export class LiveView {
       pictureIsStale,
       resultIsStale,
       behind: this.overlayOn && this.behind && !resultIsStale,
-      width: this.shown.width,
       fps: pictureIsStale ? null : this.pictures.perSecond(now),
       results: resultIsStale ? null : this.results.perSecond(now),
       ageMs: pictureIsStale ? null : this.pictures.percentile(0.5),
@@ -117,49 +127,69 @@ export class LiveView {
     };
   }
 
-  /** @param {import('./live.js').FrameHeader} header @param {number} ageMs @param {ImageBitmap} bitmap */
-  #drawn(header, ageMs, bitmap) {
-    this.connection.ackPicture(header.number);
-    this.pictures.note(performance.now(), ageMs);
-    this.shown = { sequence: header.sequence, width: bitmap.width };
+  /**
+   * A picture has come: look how the skin moved, and say whether it is shown now.
+   * @param {import('./live.js').FrameHeader} header
+   * @param {ImageBitmap} bitmap
+   */
+  #decoded(header, bitmap) {
     this.follower.note(header.sequence, bitmap);
-    this.#placeOverlay();
+    const followed = this.newest < 0 ? null : this.follower.sameSkin(this.newest, header.sequence);
+    this.newest = header.sequence;
+    if (followed !== null) this.pacing.note(followed);
+    if (!this.pacing.waiting) return true;
+    const followsShown = this.follower.sameSkin(this.shown.sequence, header.sequence) === true;
+    return this.pacing.showNow(followsShown, performance.now() - this.shown.at);
+  }
+
+  /** @param {import('./live.js').FrameHeader} header @param {number} ageMs */
+  #drawn(header, ageMs) {
+    const now = performance.now();
+    this.pictures.note(now, ageMs);
+    this.shown = { sequence: header.sequence, at: now };
+    if (this.next?.sequence === header.sequence) this.#showResult();
+    else this.#placeOverlay();
   }
 
   /** @param {number} sequence @param {Measurement} measurement */
   #takeResult(sequence, measurement) {
-    const before = this.result;
-    const moved = before ? this.follower.between(before.sequence, sequence, measurement.width_px) : null;
-    this.result = { sequence, measurement };
-    this.colours.assign(measurement.hairs, moved ?? undefined);
+    this.next = { sequence, measurement };
     const now = performance.now();
     this.results.note(now);
     this.trend.note(now, measurement.density_per_cm2?.value ?? (measurement.scale.um_per_px ? null : measurement.hair_count));
-    if (!this.resultAsked) {
-      this.resultAsked = requestAnimationFrame(() => {
-        this.resultAsked = 0;
-        this.#drawResult();
-        if (this.result) this.connection.ackResult(this.result.sequence);
-      });
-    }
+    const arrived = this.pacing.waiting && sequence !== this.shown.sequence ? this.pacing.arrived(sequence) : undefined;
+    if (arrived) this.picture?.showAgain(arrived).catch(() => this.#showResult());
+    else requestAnimationFrame(() => this.#showResult());
   }
 
-  #drawResult() {
+  /** Make the result that came the one on the screen, and ask for the next. */
+  #showResult() {
+    const { next, result } = this;
+    if (!next) return;
+    this.next = null;
+    const { hairs, width_px: width } = next.measurement;
+    const moved = result ? this.follower.between(result.sequence, next.sequence, width, !this.pacing.waiting) : null;
+    this.colours.assign(hairs, moved ?? undefined);
+    this.result = next;
+    this.#drawOverlay();
+    this.connection.ackResult(next.sequence);
+  }
+
+  #drawOverlay() {
     if (!this.overlay) return;
     drawOverlay(this.overlay, this.overlayOn ? this.result?.measurement ?? null : null, { colourOf: (id) => this.colours.of(id) });
     this.#placeOverlay();
   }
 
-  /** Move the overlay with the skin, and fade it where it cannot be right. */
+  /** Move the overlay with the skin; fade it where it is old, hide it over another place. */
   #placeOverlay() {
     const { overlay, result, shown } = this;
     if (!overlay || !result || !this.overlayOn) return;
     const { width_px: width, height_px: height } = result.measurement;
-    const shift = this.follower.between(result.sequence, shown.sequence, width);
-    const lag = Math.abs(shown.sequence - result.sequence);
-    this.behind = lag > (shift?.sure ? LONGEST_LAG : LAG_UNFOLLOWED);
-    overlay.style.opacity = this.behind ? FADED : '1';
-    overlay.style.transform = shift?.sure ? `translate(${(100 * shift.dx) / width}%, ${(100 * shift.dy) / height}%)` : '';
+    const shift = this.follower.between(result.sequence, shown.sequence, width, !this.pacing.waiting);
+    this.behind = Math.abs(shown.sequence - result.sequence) > LONGEST_LAG;
+    overlay.style.opacity = shift?.sure ? (this.behind ? FADED : '1') : '0';
+    if (shift?.sure) overlay.style.transform = `translate(${(100 * shift.dx) / width}%, ${(100 * shift.dy) / height}%)`;
   }
 
   /** @param {any} message */
@@ -190,7 +220,10 @@ export class LiveView {
 
   #forgetPicture() {
     this.result = null;
-    for (const each of [this.pictures, this.results, this.follower]) each.clear();
-    this.#drawResult();
+    this.next = null;
+    this.newest = -1;
+    this.shown = { sequence: -1, at: 0 };
+    for (const each of [this.pictures, this.results, this.follower, this.pacing]) each.clear();
+    this.#drawOverlay();
   }
 }

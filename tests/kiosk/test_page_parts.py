@@ -145,6 +145,19 @@ def test_a_frame_that_is_no_longer_kept_gives_no_shift(run):
     assert shift == [None, 48]
 
 
+def test_pictures_wait_for_their_results_only_while_they_cannot_be_followed(run):
+    waiting, kept = run(
+        """const {Pacing} = await load('pacing.js');
+        const pacing = new Pacing();
+        const waiting = [true, false, false, true, false, false, false, true, false, true, true].map((followed) => {
+          pacing.note(followed); return pacing.waiting; });
+        for (let sequence = 0; sequence < 40; sequence += 1) pacing.keep({header: {sequence}});
+        return [waiting, [pacing.recent.length, pacing.arrived(39) !== undefined, pacing.arrived(3) === undefined]];"""
+    )
+    assert waiting == [False, False, False, False, False, False, True, True, True, True, False]
+    assert kept == [24, True, True]
+
+
 def test_hairs_keep_their_colour_from_result_to_result(run):
     kept, moved, distinct = run(
         """const {HairColours} = await load('colours.js');
