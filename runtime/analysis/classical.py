@@ -9,7 +9,7 @@ which hair stands apart from skin most clearly.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -65,10 +65,13 @@ class Kind:
     straightness: float = 0.0
 
 
-DARK_HAIR = Kind((-0.3, 0.6, -1.3), closing=17, floor=0.12, span=1.5, contrast=0.24, elongation=1.1, length=0.02)
+DARK_HAIR = Kind((-0.3, 0.6, -1.3), closing=17, floor=0.12, span=1.5, contrast=0.24, elongation=1.7, length=0.02)
 NEUTRAL_HAIR = Kind((1.0, -0.4, -0.6), closing=21, floor=0.06, span=0.6, contrast=0.08, elongation=4.0, length=0.04)
-PALE_HAIR = Kind((-0.5, 1.0, -0.5), closing=21, floor=0.035, span=0.3, contrast=0.05, elongation=4.0, length=0.04)
+PALE_HAIR = Kind((-0.5, 1.0, -0.5), closing=21, floor=0.05, span=0.3, contrast=0.07, elongation=4.0, length=0.04)
 BRIGHT_HAIR = Kind((0.7, 0.5, -0.2), closing=17, floor=0.12, span=1.0, contrast=0.15, elongation=8.0, length=0.06, straightness=0.7)
+
+LIGHT_HAIR = replace(BRIGHT_HAIR, elongation=4.0, length=0.04, straightness=0.0)
+"""Bright hair that is not among dark: it may cross into nets."""
 
 STRONG_DARK = 0.31
 """Median dark contrast from which dark pieces are surely hair and not the shadow of light hair."""
@@ -76,10 +79,16 @@ RELATIVE_CONTRAST = 0.4
 """Least mean contrast of a piece as a share of the frame's median: the glitter of greasy skin has less."""
 LIGHT_SHARE = 0.25
 """Where dark contrast is weaker, the plane decides that separates hair best of those that see this share of the most that any sees."""
+FEW_DARK = 0.03
+"""Share of the picture below which strong dark hair may be the exception, and hair of another colour the rule."""
+LEAST_SEPARATION = 2.5
+"""Standard deviations by which light hair stands apart from skin; blotches of skin colour stand apart by less."""
 LINE_ELONGATION, LINE_LENGTH = 6.0, 0.05
 """Least length over width, and over the frame's longest side, of a piece that is faint throughout."""
 STRAIGHT = 0.7
 """Least extent of a line over its length: a net of furrows or of glints is long in area, but small."""
+STUB = 0.6
+"""Share of the elongation that is asked of pieces that the picture's edge cuts."""
 RIM = 0.02
 """A piece must come further into the picture than this share of its longest side: what keeps to the rim is a bar or a caption."""
 
@@ -168,14 +177,17 @@ def soft_mask(image: NDArray[Any]) -> tuple[Plane, Mask]:
     smoothing = SMOOTHING * max(1.0, max(shape) / 1280)
     dark = evidence(cv2.GaussianBlur(weighted(colours, DARK_HAIR.weights), (0, 0), smoothing), DARK_HAIR)
     small = cv2.GaussianBlur(reduced(colours, shape_within(shape, CHROMA)), (0, 0), CHROMA_SMOOTHING)
-    if strength(dark.contrast, dark.threshold, dark.mask) >= STRONG_DARK:
-        bright = bright_among(dark, small)
-        found = [with_faint(dark), *([bright.enlarged(shape)] if bright.mask.any() else [])]
+    strong = strength(dark.contrast, dark.threshold, dark.mask) >= STRONG_DARK
+    found = [with_faint(dark)] if strong else []
+    if strong and dark.share >= FEW_DARK:
+        light = bright_among(dark, small)
     else:
-        findings = [dark, *(evidence(weighted(small, kind.weights), kind) for kind in (NEUTRAL_HAIR, PALE_HAIR))]
+        findings = [evidence(weighted(small, kind.weights), kind) for kind in (NEUTRAL_HAIR, PALE_HAIR, LIGHT_HAIR)]
+        findings = [dark, *(finding for finding in findings if finding.separation >= LEAST_SEPARATION)]
         least = LIGHT_SHARE * max(finding.share for finding in findings)
-        best = max((finding for finding in findings if finding.share >= least), key=lambda finding: finding.separation)
-        found = [best if best is dark else best.enlarged(shape)]
+        light = max((finding for finding in findings if finding.share >= least), key=lambda finding: finding.separation)
+    if light.mask.any() or not found:
+        found.append(light if light is dark else light.enlarged(shape))
     masks = [without_gloss(finding.mask, finding.contrast, finding.threshold) for finding in found]
     shares = [np.clip(finding.contrast / (2 * finding.border), np.float32(0), np.float32(1)) for finding in found]
     mask, soft = masks[0], shares[0]
@@ -216,14 +228,26 @@ def long_pieces(mask: Mask, contrast: Plane, threshold: float, kind: Kind) -> Ma
     longest = max(mask.shape)
     found = pieces(mask, contrast, 8)
     least = max(kind.contrast, RELATIVE_CONTRAST * strength(contrast, threshold, mask))
-    long = (found.length >= kind.elongation * found.width) & (found.length >= kind.length * longest)
+    edge = mask.copy()
+    edge[1:-1, 1:-1] = False
+    # of a hair that leaves the picture only a stub may be seen
+    elongated = (found.length >= kind.elongation * found.width) | (
+        found.touched_by(edge) & (found.length >= STUB * kind.elongation * found.width)
+    )
+    long = elongated & (found.length >= kind.length * longest)
     long &= (found.extent >= kind.straightness * found.length) & (found.mean >= least)
     line = (found.length >= max(LINE_ELONGATION, kind.elongation) * found.width) & (found.length >= LINE_LENGTH * longest)
     line &= found.extent >= STRAIGHT * found.length
-    rim = min(round(RIM * longest), (min(mask.shape) - 1) // 2)
+    return found.where(((long & found.touched_by(mask & (contrast > threshold))) | line) & found.touched_by(within_rim(mask)))
+
+
+def within_rim(mask: Mask) -> Mask:
+    """`mask` without the picture's rim."""
+    height, width = mask.shape
+    rim = min(round(RIM * max(mask.shape)), (min(mask.shape) - 1) // 2)
     inner = np.zeros_like(mask)
-    inner[rim : mask.shape[0] - rim, rim : mask.shape[1] - rim] = mask[rim : mask.shape[0] - rim, rim : mask.shape[1] - rim]
-    return found.where(((long & found.touched_by(mask & (contrast > threshold))) | line) & found.touched_by(inner))
+    inner[rim : height - rim, rim : width - rim] = mask[rim : height - rim, rim : width - rim]
+    return inner
 
 
 def with_faint(found: Evidence) -> Evidence:
@@ -245,7 +269,7 @@ def with_faint(found: Evidence) -> Evidence:
     least = np.float32(floor) + np.float32(GLITTER) * np.asarray(cv2.GaussianBlur(glints, (0, 0), GLITTER_SPREAD * max(shape)))
     lines = pieces(alone > np.maximum(hair_border(alone, floor, floor=floor, span=FAINT.span), least), alone, 8)
     longest = max(half.shape)
-    straight = lines.extent >= STRAIGHT * lines.length
+    straight = (lines.extent >= STRAIGHT * lines.length) & lines.touched_by(within_rim(alone > floor))
     joined = lines.where(straight & (lines.length >= FAINT.elongation * lines.width) & (lines.length >= FAINT.length * longest))
     sure = lines.where(straight & (lines.length >= ALONE_ELONGATION * lines.width) & (lines.length >= ALONE_LENGTH * longest))
     # the ring that was left out around stronger hair is bridged again
