@@ -48,15 +48,17 @@ def profiles(picture: NDArray[np.uint8] | NDArray[np.float32], points: Floats, n
     return np.concatenate(parts).astype(np.float64)
 
 
-def mask_edges(points: Floats, normal: Floats, half: Floats, mask: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Offsets along the normal, px, at which each section leaves the mask on either side: (left ≤ 0, right ≥ 0), NaN off the hair.
+def mask_edges(points: Floats, normal: Floats, half: Floats, share: NDArray[np.float32]) -> tuple[Floats, Floats]:
+    """Offsets along the normal, px, at which each section leaves the hair on either side: (left ≤ 0, right ≥ 0), NaN off the hair.
+
+    `share` float32 (height, width) is the share of hair in each pixel; the edge lies where it is one half.
 
     `half` (sections,) is how far to look; an edge beyond it is put there.
     """
     steps = int(np.ceil(half.max() / SAMPLE_PX))
     unit = np.linspace(-1.0, 1.0, 2 * steps + 1)
     offsets = half[:, None] * unit
-    value = profiles(np.where(mask, 1.0, 0.0).astype(np.float32), points, normal, offsets)
+    value = profiles(share, points, normal, offsets)
     left, right = crossings(value, offsets, steps, 0.5)
     on_hair = value[:, steps] >= 0.5
     left = np.where(on_hair, np.where(np.isfinite(left), left, -half), np.nan)
