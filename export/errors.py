@@ -1,0 +1,19 @@
+"""The exceptions of the workstation that cross its folders; messages name the thing and the remedy."""
+
+from runtime.errors import TrichoscopeError
+
+
+class ExportError(TrichoscopeError):
+    """Base of what `export` raises on purpose."""
+
+
+class TrainingError(ExportError):
+    """Training cannot start or go on: the folder is of another training, the disk is nearly full, a checkpoint is damaged."""
+
+
+class ConversionError(ExportError):
+    """A network could not be made an ONNX graph that gives the same numbers."""
+
+
+class EvaluationError(ExportError):
+    """A folder of image and mask pairs cannot be evaluated."""

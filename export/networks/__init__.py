@@ -1,0 +1,1 @@
+"""Networks written in the project, one a file."""

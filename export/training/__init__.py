@@ -1,0 +1,1 @@
+"""Label-free training on rendered scenes."""

@@ -1,0 +1,196 @@
+"""The learned segmenter: a bundle's network over a frame of any size, and how far its mask can be trusted.
+
+Larger frames are reduced until hairs are as wide as those that the network has learnt; borders are found again in the soft mask
+enlarged to the frame. The network's own uncertainty says how reliable a mask is, by a formula that the bundle carries and that was
+fitted on rendered frames, whose true masks are known.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.analysis.segmentation import Mask, Segmentation
+from runtime.bundles.errors import BundleError
+from runtime.bundles.manifest import SegmenterRole
+from runtime.bundles.reader import Bundle
+from runtime.inference.backend import Backend, as_float32
+from runtime.inference.errors import InferenceError
+from runtime.inference.onnx import OnnxBackend
+
+Float = NDArray[np.float32]
+OSTIUM = 1  # channel of the output `marks`; channel 0 holds centre lines
+NO_HAIR_SHARE = 5e-4
+"""Of the frame: added to both sides of the expected Dice, so that a frame without hair and without doubt is trusted."""
+FIGURES = 5
+"""How many uncertainty figures there are; a bundle has one weight for each and a constant."""
+TRY_SIDE = 64
+
+
+def uncertainty_figures(probability: Float) -> NDArray[np.float64]:
+    """What a soft mask says of its own doubt, float64 (FIGURES,), each 0…1 and about 0 where there is none.
+
+    1 minus the Dice to be expected if the probabilities were true (between the mask and draws of it); doubt per length of border;
+    mean doubt inside the mask; share of the mask's area that is undecided (0.2…0.8); hair coverage.
+
+    Args:
+        probability: float32 (height, width), 0…1.
+    """
+    p = np.ascontiguousarray(probability[::2, ::2])  # a quarter of the pixels says the same
+    inside = p >= 0.5
+    area, total = float(np.count_nonzero(inside)), float(p.sum())
+    both = float(p[inside].sum())
+    slack = NO_HAIR_SHARE * p.size
+    expected = (2 * both + slack) / (total + area + slack)
+    doubt = float(np.minimum(p, 1 - p).sum())
+    grown = cv2.dilate(inside.astype(np.uint8), np.ones((3, 3), np.uint8))
+    border = float(np.count_nonzero(grown)) - area
+    undecided = float(np.count_nonzero(np.abs(p - np.float32(0.5)) < np.float32(0.3)))
+    return np.array(
+        [
+            1 - expected,
+            min(1.0, doubt / (border + slack)),
+            (area - both) / (area + slack),
+            min(1.0, undecided / (area + slack)),
+            area / p.size,
+        ]
+    )
+
+
+class LearnedSegmenter:
+    """A bundle's segmenter on a backend. Used by one thread at a time; ready when made.
+
+    Args:
+        threads: computing threads of the backend.
+        flips: also look at the frame mirrored three ways and average: for captures, four times slower.
+        backend: makes the backend from the network's bytes; ONNX Runtime where None.
+
+    Raises:
+        BundleError: the network does not do what the manifest says, or the backend cannot run it.
+    """
+
+    def __init__(self, bundle: Bundle, *, threads: int = 2, flips: bool = False, backend: Callable[[bytes], Backend] | None = None) -> None:
+        self._role: SegmenterRole = bundle.manifest.roles.segmenter
+        self._name = bundle.id
+        self._flips = flips
+        self._trust = (
+            np.array(self._role.trust.features, np.float32),
+            np.array(self._role.trust.feature_scales, np.float32),
+            np.array(self._role.trust.weights, np.float64),
+        )
+        if len(self._trust[2]) != FIGURES + 1:
+            raise BundleError(f"{self._name}: {len(self._trust[2])} weights of reliability, {FIGURES + 1} wanted: make the bundle again")
+        model = bundle.content[self._role.model]
+        self._backend = OnnxBackend(model, name=self._name, threads=threads) if backend is None else backend(model)
+        try:
+            self._backend.activate()
+            self._try_out()
+        except InferenceError as problem:
+            self._backend.deactivate()
+            raise BundleError(f"{problem}: install the bundle again") from problem
+        except BundleError:
+            self._backend.deactivate()
+            raise
+
+    @property
+    def name(self) -> str:
+        """The bundle's id."""
+        return self._name
+
+    def close(self) -> None:
+        """Give the backend's memory and threads back; the segmenter is of no use afterwards."""
+        self._backend.deactivate()
+
+    def __enter__(self) -> LearnedSegmenter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def segment(self, image: NDArray[np.uint8]) -> Segmentation:
+        """The hair in `image`, uint8 (height, width, 3) BGR.
+
+        Raises:
+            InferenceError: the backend failed; no picture of at least 8×8 px is a reason for it.
+        """
+        height, width = image.shape[:2]
+        working = self._reduced(image)
+        hair, ostia, features = self._averaged(working) if self._flips else self._once(working)
+        reliability, unfamiliar = self._judged(hair, features)
+        if hair.shape != (height, width):
+            hair = _resized(hair, (height, width))
+        if ostia.shape != (height, width):
+            ostia = _resized(ostia, (height, width))
+        mask: Mask = hair >= np.float32(self._role.threshold)
+        return Segmentation(mask=mask, probability=hair, reliability=reliability, unfamiliar=unfamiliar, ostium_probability=ostia)
+
+    def soft(self, image: NDArray[np.uint8]) -> tuple[Float, Float]:
+        """The soft mask at working size, float32 (h, w), and the network's features, for calibration of the trust."""
+        hair, _, features = self._once(self._reduced(image))
+        return hair, features
+
+    def _reduced(self, image: NDArray[np.uint8]) -> NDArray[Any]:
+        factor = self._role.preprocessing.longest_side / max(image.shape[:2])
+        if factor >= 1:
+            return image
+        size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
+        return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+    def _once(self, image: NDArray[Any]) -> tuple[Float, Float, Float]:
+        """Soft mask (h, w), openings (h / 2, w / 2) and features (c,) of a picture (h, w, 3)."""
+        height, width = image.shape[:2]
+        spec = self._role.input
+        down, right = (_padding(side, spec.stride, spec.min_side) for side in (height, width))
+        if down or right:
+            image = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REFLECT)
+        found = self._backend.infer({spec.name: np.ascontiguousarray(image)[None]})
+        hair = as_float32(found["hair"])[0, 0, :height, :width]
+        ostia = as_float32(found["marks"])[0, OSTIUM, : (height + 1) // 2, : (width + 1) // 2]
+        return np.ascontiguousarray(hair), np.ascontiguousarray(ostia), as_float32(found["features"])[0]
+
+    def _averaged(self, image: NDArray[Any]) -> tuple[Float, Float, Float]:
+        """As `_once`, the mean over the picture and its three mirror images."""
+        height, width = image.shape[:2]
+        image = image[: height - height % 2, : width - width % 2] if min(height, width) > 1 else image
+        seen = []
+        for vertical, horizontal in itertools.product((1, -1), (1, -1)):
+            hair, ostia, features = self._once(np.ascontiguousarray(image[::vertical, ::horizontal]))
+            seen.append((hair[::vertical, ::horizontal], ostia[::vertical, ::horizontal], features))
+        hair, ostia, features = (np.asarray(np.mean(maps, 0), np.float32) for maps in zip(*seen, strict=True))
+        lost = (height - hair.shape[0], width - hair.shape[1])
+        return np.pad(hair, ((0, lost[0]), (0, lost[1])), mode="edge"), ostia, features
+
+    def _judged(self, hair: Float, features: Float) -> tuple[float, bool]:
+        mean, scale, weights = self._trust
+        reliability = float(np.clip(weights[:-1] @ uncertainty_figures(hair) + weights[-1], 0, 1))
+        distance = float(np.sqrt(np.mean(((features - mean) / scale) ** 2)))
+        return reliability, distance > self._role.trust.unfamiliar_above
+
+    def _try_out(self) -> None:
+        """One small picture through the network: its outputs must be what the manifest promises."""
+        side = -(-TRY_SIDE // self._role.input.stride) * self._role.input.stride
+        found = self._backend.infer({self._role.input.name: np.zeros((1, side, side, 3), np.uint8)})
+        wanted = {"hair": (1, 1, side, side), "marks": (1, 2, side // 2, side // 2), "features": (1, len(self._trust[0]))}
+        for name, shape in wanted.items():
+            got = found.get(name)
+            if got is None or got.shape != shape:
+                raise BundleError(
+                    f"{self._name}: output {name!r} is {None if got is None else got.shape}, {shape} was promised: make the bundle again"
+                )
+            if not np.isfinite(got).all():
+                raise BundleError(f"{self._name}: output {name!r} is not finite: make the bundle again")
+
+
+def _padding(side: int, stride: int, least: int) -> int:
+    """Pixels to add to `side` for a multiple of `stride` of at least `least`."""
+    return max(-(-max(side, least) // stride) * stride - side, 0)
+
+
+def _resized(plane: Float, shape: tuple[int, int]) -> Float:
+    return np.asarray(cv2.resize(plane, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR), np.float32)

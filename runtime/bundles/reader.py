@@ -1,0 +1,125 @@
+"""Reads a bundle as if an enemy had made it: sizes before contents, hashes before use, nothing outside its folder, no file twice.
+
+What is verified is what is used: each file is read once, and the bytes that were hashed are the bytes that a backend gets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from runtime.bundles.errors import BundleError
+from runtime.bundles.manifest import MANIFEST, MAX_FILE_BYTES, MAX_MANIFEST_BYTES, FileEntry, Manifest
+
+FACTORY = Path(__file__).resolve().parent / "factory"
+"""The bundle inside the package: trusted as the program is, checked by its hashes all the same."""
+MAX_NESTING = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A bundle whose every file has been verified.
+
+    Attributes:
+        content: the bytes of each file by its name.
+        sha256: of the manifest, which holds those of the files: it stands for the whole bundle.
+    """
+
+    manifest: Manifest
+    content: Mapping[str, bytes]
+    sha256: str
+
+    @property
+    def id(self) -> str:
+        """Name, release and the beginning of the hash, as results carry it."""
+        return f"{self.manifest.name}/{self.manifest.release}+{self.sha256[:12]}"
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """The verified bundle in `folder`.
+
+    Raises:
+        BundleError: there is none, it is damaged, or says something that this program does not take.
+    """
+    if not folder.is_dir():
+        raise BundleError(f"{folder}: no such bundle: name a folder with a {MANIFEST}")
+    text = _read(folder, MANIFEST, MAX_MANIFEST_BYTES)
+    manifest = parse_manifest(text, str(folder / MANIFEST))
+    content = {entry.name: _verified(folder, entry) for entry in manifest.files}
+    return Bundle(manifest, content, hashlib.sha256(text).hexdigest())
+
+
+def parse_manifest(text: bytes, where: str) -> Manifest:
+    """The manifest that `text` is; `where` names it in errors.
+
+    Raises:
+        BundleError: too large, no JSON, nested too deep, or against the schema.
+    """
+    if len(text) > MAX_MANIFEST_BYTES:
+        raise BundleError(f"{where}: larger than {MAX_MANIFEST_BYTES} bytes: not a manifest")
+    if _depth(text) > MAX_NESTING:
+        raise BundleError(f"{where}: nested deeper than {MAX_NESTING}: not a manifest")
+    try:
+        json.loads(text, object_pairs_hook=_once)
+        return Manifest.model_validate_json(text)
+    except ValidationError as problem:
+        first = problem.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise BundleError(f"{where}: {key or 'the whole'}: {first['msg']}: make the bundle with this version of the program") from problem
+    except (ValueError, RecursionError) as problem:
+        raise BundleError(f"{where}: not valid JSON ({problem}): copy the bundle again") from problem
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object whose keys come once each; two readers must not see two manifests."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key comes twice")
+    return found
+
+
+def _depth(text: bytes) -> int:
+    """How deep brackets are nested, counted without parsing; brackets in strings count too, which is harmless."""
+    depth = deepest = 0
+    for byte in text:
+        if byte in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in b"]}":
+            depth -= 1
+    return deepest
+
+
+def _verified(folder: Path, entry: FileEntry) -> bytes:
+    content = _read(folder, entry.name, min(entry.size, MAX_FILE_BYTES))
+    if len(content) != entry.size:
+        raise BundleError(f"{folder / entry.name}: {len(content)} bytes, the manifest says {entry.size}: copy the bundle again")
+    if hashlib.sha256(content).hexdigest() != entry.sha256:
+        raise BundleError(f"{folder / entry.name}: its SHA-256 is not the manifest's, it was changed or damaged: copy the bundle again")
+    return content
+
+
+def _read(folder: Path, name: str, most: int) -> bytes:
+    """The bytes of a plain file of at most `most` bytes; neither links nor pipes are followed."""
+    path = folder / name
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as problem:
+        raise BundleError(f"{path}: {problem.strerror or problem}: copy the bundle again") from problem
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise BundleError(f"{path}: not a plain file: copy the bundle again")
+        if status.st_size > most:
+            raise BundleError(f"{path}: {status.st_size} bytes, at most {most} were expected: copy the bundle again")
+        try:
+            return file.read(most + 1)
+        except OSError as problem:
+            raise BundleError(f"{path}: {problem.strerror or problem}: copy the bundle again") from problem

@@ -1,0 +1,1 @@
+"""Backends that run a bundle's networks; nothing here knows what the numbers mean."""

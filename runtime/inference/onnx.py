@@ -1,0 +1,64 @@
+"""ONNX Runtime on the CPU: the backend that every machine has and the one that serves while no other can."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import onnxruntime
+
+from runtime.inference.backend import Array, Backend
+from runtime.inference.errors import InferenceError
+
+QUIET = 3  # ONNX Runtime's log level for errors only: its warnings go to the daemon's stderr past our log
+MAX_THREADS = 64
+
+
+class OnnxBackend(Backend):
+    """One ONNX network in one session.
+
+    Args:
+        model: the file's bytes, verified by the caller; ONNX external data is not looked for.
+        threads: computing threads, 1…64, the calling one included.
+
+    The session's threads do not spin while they wait: in a service that costs a core. Memory is taken as needed and not in doubling
+    regions, and patterns of one picture size are not kept for the next.
+    """
+
+    def __init__(self, model: bytes, *, name: str = "onnx", threads: int = 2) -> None:
+        super().__init__(name)
+        if not 1 <= threads <= MAX_THREADS:
+            raise ValueError(f"{threads} threads: choose 1 to {MAX_THREADS}")
+        self._model = model
+        self._threads = threads
+        self._session: Any = None
+
+    def _activate(self) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.log_severity_level = QUIET
+        options.enable_mem_pattern = False
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+        try:
+            self._session = onnxruntime.InferenceSession(
+                self._model, options, providers=["CPUExecutionProvider"], provider_options=[{"arena_extend_strategy": "kSameAsRequested"}]
+            )
+        except Exception as problem:  # its exceptions share no base below Exception
+            raise InferenceError(f"{self.name}: ONNX Runtime cannot load the network: {_first_line(problem)}") from problem
+
+    def _infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        names = [output.name for output in self._session.get_outputs()]
+        try:
+            return dict(zip(names, self._session.run(names, dict(inputs)), strict=True))
+        except Exception as problem:  # as above
+            raise InferenceError(f"{self.name}: ONNX Runtime failed: {_first_line(problem)}") from problem
+
+    def _deactivate(self) -> None:
+        self._session = None
+
+
+def _first_line(problem: Exception) -> str:
+    return str(problem).strip().partition("\n")[0][:300]
