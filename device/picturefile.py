@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import cv2
 import numpy as np
@@ -24,28 +26,45 @@ FORMATS = (
 
 
 class NotAPictureError(Exception):
-    """Bytes are no picture, are truncated, or are larger than can be replayed. Stays within the device layer."""
+    """Bytes are no picture, are truncated, or are larger than can be replayed. The message does not name the file: its reader does."""
+
+
+def picture_size(content: bytes) -> tuple[int, int]:
+    """(width, height) in px of an encoded picture, from its header alone: nothing is decoded.
+
+    Raises:
+        NotAPictureError: unknown format, a damaged header, or so many pixels that it can only be meant to exhaust memory.
+    """
+    with _opened(content) as picture:
+        width, height = picture.size
+        return width, height
 
 
 def inspect_picture(content: bytes) -> tuple[int, int]:
     """(width, height) in px of an encoded picture that is whole.
 
     Raises:
-        NotAPictureError: unknown format, over MAX_PICTURE_PIXELS (found from the header, before anything is decoded), or truncated.
+        NotAPictureError: as `picture_size`; over MAX_PICTURE_PIXELS (found before anything is decoded), or truncated.
     """
+    with _opened(content) as picture:
+        width, height = picture.size
+        if width * height > MAX_PICTURE_PIXELS:
+            raise NotAPictureError(f"{width}×{height} px is over {MAX_PICTURE_PIXELS // 10**6} megapixels: make it smaller")
+        picture.load()
+    return width, height
+
+
+@contextmanager
+def _opened(content: bytes) -> Iterator[Pillow.Image]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd EXIF is no reason to refuse; a bomb is found by its size below
+            warnings.simplefilter("ignore")  # odd EXIF is no reason to refuse; a bomb is found by its size
             with Pillow.open(io.BytesIO(content), formats=FORMATS) as picture:
-                width, height = picture.size
-                if width * height > MAX_PICTURE_PIXELS:
-                    raise NotAPictureError(f"{width}×{height} px is over {MAX_PICTURE_PIXELS // 10**6} megapixels: make it smaller")
-                picture.load()
+                yield picture
     except NotAPictureError:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds on hostile bytes
         raise NotAPictureError(f"not a whole picture: {error}") from error
-    return width, height
 
 
 def encode_preview(content: bytes) -> bytes:

@@ -15,6 +15,7 @@ from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
 
+from runtime.bench.processes import end
 from runtime.errors import TrichoscopeError
 
 START_DEADLINE_S = 30.0
@@ -73,15 +74,13 @@ def open_page(address: str) -> Iterator[Page]:
     """
     program = next((found for name in PROGRAMS if (found := shutil.which(name))), None)
     if program is None:
-        raise TrichoscopeError(
-            f"{PROGRAMS[0]} is not installed, so the page cannot be opened; on Debian: apt-get install chromium"
-        )
+        raise TrichoscopeError(f"{PROGRAMS[0]} is not installed, so the page cannot be opened; on Debian: apt-get install chromium")
     with ExitStack() as stack:
         profile = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trichoscope-bench-", ignore_cleanup_errors=True)))
         chromium = subprocess.Popen(
             [program, *FLAGS, f"--user-data-dir={profile}", address], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        stack.callback(_end, chromium)
+        stack.callback(end, chromium)
         connection = stack.enter_context(connect(_page_socket(profile), max_size=2**24, compression=None))
         yield Page(connection)
 
@@ -99,12 +98,3 @@ def _page_socket(profile: Path) -> str:
             pass  # not yet
         time.sleep(0.1)
     raise TrichoscopeError(f"Chromium did not start within {START_DEADLINE_S:g} s")
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(timeout=5)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait(timeout=5)

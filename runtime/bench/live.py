@@ -21,6 +21,7 @@ import numpy as np
 from websockets.sync.client import connect
 
 from runtime.bench.browser import open_page
+from runtime.bench.processes import end
 from runtime.errors import TrichoscopeError
 
 START_DEADLINE_S = 30.0
@@ -81,12 +82,7 @@ def _daemon(camera: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
         try:
             yield process, _address(process)
         finally:
-            process.terminate()
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(timeout=5)
+            end(process)
             if process.stdout:
                 process.stdout.close()
 

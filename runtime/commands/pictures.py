@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import io
-import struct
-import warnings
-import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
+from device.picturefile import NotAPictureError, inspect_picture, picture_size
 from runtime.analysis.measurement import MIN_SIDE_PX
 from runtime.errors import PictureError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
-FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
-# what Pillow raises on damaged files, by its own list of fuzzing findings
-DAMAGE = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error, OverflowError, MemoryError)
 MASK_ENDING = "_mask"
 MAX_MEGAPIXELS = 24.0  # 6000×4000; an analysis of this size takes some seconds and about 2 GB
 MAX_FILE_BYTES = 256 * 1024 * 1024
@@ -106,34 +98,19 @@ def _bytes_of(path: Path) -> bytes:
     return data
 
 
-@contextmanager
-def _opened(data: bytes) -> Iterator[Image.Image]:
-    """The header, read by Pillow; its complaints about damaged metadata are not ours, its limits on size are below."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        Image.init()  # Pillow knows a format by name only once all its plugins are loaded
-        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-            yield picture
-
-
 def _size_of(path: Path, data: bytes) -> tuple[int, int]:
     """Width and height from the header alone, so that nothing huge is ever decoded."""
     try:
-        with _opened(data) as header:
-            width, height = header.size
-            return width, height
-    except Image.DecompressionBombError:
-        raise PictureError(f"{path}: far more than {MAX_MEGAPIXELS:g} megapixels: scale the picture down or crop it") from None
-    except (UnidentifiedImageError, *DAMAGE):
-        raise PictureError(f"{path}: not an image: give a JPEG, PNG, BMP, TIFF or WebP file") from None
+        return picture_size(data)
+    except NotAPictureError as error:
+        raise PictureError(f"{path}: not an image ({error}): give a JPEG, PNG, BMP, TIFF or WebP file") from None
 
 
 def _decode(path: Path, data: bytes) -> NDArray[Any]:
     # OpenCV fills what a truncated file lacks with grey and only prints a warning; Pillow says so
     try:
-        with _opened(data) as picture:
-            picture.load()
-    except DAMAGE as error:
+        inspect_picture(data)
+    except NotAPictureError as error:
         raise PictureError(f"{path}: truncated or corrupt ({error}): copy it again from the camera") from None
     try:
         # UNCHANGED ignores a photo's turn flag, so coordinates are those of the stored pixels

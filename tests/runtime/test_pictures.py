@@ -52,7 +52,7 @@ def test_grey_sixteen_bit_and_alpha_become_8_bit_bgr(tmp_path, picture):
         ("absent.jpg", None, "no such file"),
         ("empty.jpg", b"", "empty file"),
         ("text.jpg", b"not a picture at all" * 50, "not an image"),
-        ("bomb.png", png_header(60_000, 60_000), "megapixels"),
+        ("bomb.png", png_header(60_000, 60_000), "not an image .*bomb"),
         ("large.png", png_header(6000, 5000), "30.0 megapixels, more than 24"),
         ("dot.png", png_header(1, 1), "too small"),
         ("headless.png", png_header(640, 480), "truncated or corrupt"),
