@@ -82,7 +82,9 @@ LIGHT_SHARE = 0.25
 FEW_DARK = 0.03
 """Share of the picture below which strong dark hair may be the exception, and hair of another colour the rule."""
 LEAST_SEPARATION = 2.5
-"""Standard deviations by which light hair stands apart from skin; blotches of skin colour stand apart by less."""
+"""Standard deviations by which light hair stands apart from skin; blotches of skin colour stand apart by less,"""
+CLEAR = 2.0
+"""or else have not this many times the least contrast."""
 LINE_ELONGATION, LINE_LENGTH = 6.0, 0.05
 """Least length over width, and over the frame's longest side, of a piece that is faint throughout."""
 STRAIGHT = 0.7
@@ -127,6 +129,11 @@ class Evidence:
     def share(self) -> float:
         """Of the picture that is hair."""
         return float(np.mean(self.mask))
+
+    @property
+    def strength(self) -> float:
+        """Contrast of the hair that reaches the threshold, its median; 0 without any."""
+        return median_above(self.contrast, self.threshold, self.mask)
 
     @property
     def separation(self) -> float:
@@ -177,13 +184,16 @@ def soft_mask(image: NDArray[Any]) -> tuple[Plane, Mask]:
     smoothing = SMOOTHING * max(1.0, max(shape) / 1280)
     dark = evidence(cv2.GaussianBlur(weighted(colours, DARK_HAIR.weights), (0, 0), smoothing), DARK_HAIR)
     small = cv2.GaussianBlur(reduced(colours, shape_within(shape, CHROMA)), (0, 0), CHROMA_SMOOTHING)
-    strong = strength(dark.contrast, dark.threshold, dark.mask) >= STRONG_DARK
+    strong = dark.strength >= STRONG_DARK
     found = [with_faint(dark)] if strong else []
     if strong and dark.share >= FEW_DARK:
         light = bright_among(dark, small)
     else:
-        findings = [evidence(weighted(small, kind.weights), kind) for kind in (NEUTRAL_HAIR, PALE_HAIR, LIGHT_HAIR)]
-        findings = [dark, *(finding for finding in findings if finding.separation >= LEAST_SEPARATION)]
+        findings = [dark]
+        for kind in (NEUTRAL_HAIR, PALE_HAIR, LIGHT_HAIR):
+            finding = evidence(weighted(small, kind.weights), kind)
+            if finding.separation >= LEAST_SEPARATION or finding.strength >= CLEAR * kind.floor:
+                findings.append(finding)
         least = LIGHT_SHARE * max(finding.share for finding in findings)
         light = max((finding for finding in findings if finding.share >= least), key=lambda finding: finding.separation)
     if light.mask.any() or not found:
@@ -206,8 +216,8 @@ def evidence(plane: Plane, kind: Kind, other: Mask | None = None) -> Evidence:
     return Evidence(contrast, border, threshold, long_pieces(contrast > border, contrast, threshold, kind))
 
 
-def strength(contrast: Plane, threshold: float, mask: Mask) -> float:
-    """Contrast of the hair in `mask` that reaches the threshold, its median; 0 without any."""
+def median_above(contrast: Plane, threshold: float, mask: Mask) -> float:
+    """The median of the contrasts in `mask` that are above the threshold; 0 without any."""
     strong = contrast[mask & (contrast > threshold)]
     return float(np.median(strong)) if strong.size else 0.0
 
@@ -227,7 +237,7 @@ def long_pieces(mask: Mask, contrast: Plane, threshold: float, kind: Kind) -> Ma
     """
     longest = max(mask.shape)
     found = pieces(mask, contrast, 8)
-    least = max(kind.contrast, RELATIVE_CONTRAST * strength(contrast, threshold, mask))
+    least = max(kind.contrast, RELATIVE_CONTRAST * median_above(contrast, threshold, mask))
     edge = mask.copy()
     edge[1:-1, 1:-1] = False
     # of a hair that leaves the picture only a stub may be seen
@@ -262,7 +272,7 @@ def with_faint(found: Evidence) -> Evidence:
     narrow = half - cv2.morphologyEx(half, cv2.MORPH_OPEN, disc)
     beside = cv2.dilate(reduced(found.mask.astype(np.float32), shape_of(half)), np.ones((3, 3), np.uint8)) > 0
     alone = np.where(beside, np.float32(0), narrow)
-    floor = max(FAINT.floor, FAINT_SHARE * strength(found.contrast, found.threshold, found.mask))
+    floor = max(FAINT.floor, FAINT_SHARE * found.strength)
     # among glints a faint dark line is the skin between two of them
     glints = np.asarray(cv2.morphologyEx(half, cv2.MORPH_CLOSE, disc)) - half
     glints = np.where(beside, np.float32(0), glints)
