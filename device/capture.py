@@ -72,6 +72,7 @@ class CaptureStatus:
         frames: pictures published; `lost`: gaps in the camera's sequence; `damaged`: pictures dropped as not whole.
         opened: how often the camera was opened; all but the first are reconnections.
         failures: attempts that ended in anything but a camera that is absent, frozen or at its end.
+        read_deadline_s: how long one read may take with this camera.
         beat_ns: `time.monotonic_ns()` when the loop last got on (a frame, or an attempt to open).
         gave_up: the loop will not try again.
     """
@@ -80,6 +81,7 @@ class CaptureStatus:
     message: str
     camera: CameraInfo | None
     beat_ns: int
+    read_deadline_s: float
     frames: int = 0
     lost: int = 0
     damaged: int = 0
@@ -114,7 +116,7 @@ class CaptureLoop:
         self._listener = listener
         self._stopping = threading.Event()
         self._lock = threading.Lock()
-        self._status = CaptureStatus("opening", f"opening {camera_uri}", None, time.monotonic_ns())
+        self._status = CaptureStatus("opening", f"opening {camera_uri}", None, time.monotonic_ns(), self._patience.frame_s)
         self._camera: Camera | None = None
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
 
@@ -184,8 +186,8 @@ class CaptureLoop:
         self._beat()
         with self._cancellable(self._make(self.camera_uri)) as camera, camera:
             info = camera.info
-            self._change(camera=info, opened=self.status.opened + 1)
             timeout_s = max(self._patience.frame_s, 3 / info.fps if info.fps > 0 else 0.0)
+            self._change(camera=info, opened=self.status.opened + 1, read_deadline_s=timeout_s)
             last_good = time.monotonic()
             last_sequence: int | None = None
             while not self._stopping.is_set():

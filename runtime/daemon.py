@@ -54,9 +54,11 @@ class StopRequestedError(BaseException):
 
 
 class StopSignal:
-    """SIGTERM and SIGINT: while the parts start they interrupt, then they stop the server, then they are ignored."""
+    """SIGTERM and SIGINT: while the parts start they interrupt, later they ask for the end, as often as they come."""
 
-    def __init__(self) -> None:
+    def __init__(self, stop: Callable[[], None]) -> None:
+        """`stop` asks for the end; it is called by the main thread, between any two of its steps."""
+        self._stop = stop
         self._interrupts = True
 
     @contextmanager
@@ -72,14 +74,15 @@ class StopSignal:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def leave_to_server(self) -> None:
-        """From here on uvicorn takes them, stops serving, and hands them on to us, where nothing is left to do."""
+    def stop_gently(self) -> None:
+        """From here on the server is there to be stopped. While it serves uvicorn takes the signals, and hands them on at its end."""
         self._interrupts = False
 
     def _take(self, number: int, _frame: FrameType | None) -> None:
         if self._interrupts:
             self._interrupts = False
             raise StopRequestedError(signal.Signals(number).name)
+        self._stop()
 
 
 class Daemon:
@@ -90,6 +93,7 @@ class Daemon:
         self._settings = settings
         self._announce = announce
         self._server: PageServer | None = None
+        self._stop_wanted = False
         self._lost_part: str | None = None
 
     def run(self) -> None:
@@ -98,7 +102,7 @@ class Daemon:
         Raises:
             TrichoscopeError: a part could not be started or gave up; the message names it and the remedy.
         """
-        stop_signal = StopSignal()
+        stop_signal = StopSignal(self.stop)
         with stop_signal.caught():
             try:
                 with ExitStack() as stack:
@@ -110,6 +114,7 @@ class Daemon:
 
     def stop(self) -> None:
         """Have `run` return soon. Any thread."""
+        self._stop_wanted = True
         if self._server is not None:
             self._server.stop()
 
@@ -128,7 +133,9 @@ class Daemon:
         app = make_app(parts, port=bound.getsockname()[1], max_clients=settings.server.max_clients)
         self._server = PageServer(app, serving)
         _start(stack, "supervision", Supervisor(parts.reports, manager, nudge=parts.bridge.wake, end=self._lose_part))
-        stop_signal.leave_to_server()
+        stop_signal.stop_gently()
+        if self._stop_wanted:  # before there was a server to tell
+            return
         asyncio.run(self._server.serve_on(bound, parts.bridge))
         log.info("stopping")
 
@@ -177,7 +184,7 @@ class Daemon:
             store=store,
             bridge=bridge,
             deadlines=Deadlines(
-                capture_s=2 * (patience.frame_s + max(patience.longest_retry_s, patience.longest_restart_s)),
+                capture_s=2 * max(patience.longest_retry_s, patience.longest_restart_s),
                 analysis_s=supervision.analysis_deadline_s,
                 store_s=supervision.store_probe_s + supervision.store_deadline_s,
             ),

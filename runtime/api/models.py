@@ -60,6 +60,7 @@ class StatusAnswer(Answer):
     captures_kept: Count = Field(description="since the start of the daemon")
     captures_waiting: Count
     live_clients: Count
+    store_notice: str | None = Field(description="what should be known of how the store was found at the start, null where all was well")
     store_problem: str | None = Field(description="why nothing can be kept at present, null where it can")
 
 

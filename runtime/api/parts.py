@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ from device.slot import LatestFrameSlot
 from runtime.api.bridge import Bridge
 from runtime.api.metrics import Metrics, Reading
 from runtime.api.models import AnalysisNow, CameraNow
+from runtime.errors import TrichoscopeError
 from runtime.store.captures import CaptureStore
 from runtime.store.records import CaptureRow
 from runtime.workers.analysis import AnalysisWorker
@@ -19,7 +21,7 @@ from runtime.workers.watchdog import PartReport
 
 @dataclass(frozen=True)
 class Deadlines:
-    """How old a part's beat may be, seconds."""
+    """How old a part's beat may be, seconds; that of the capture besides the time of two reads."""
 
     capture_s: float = 20.0
     analysis_s: float = 20.0
@@ -75,7 +77,7 @@ class Parts:
             message=status.message,
             ok=status.state != "failed" and not crashed,
             beat_ns=None if at_rest else status.beat_ns,
-            deadline_s=self.deadlines.capture_s,
+            deadline_s=self.deadlines.capture_s + 2 * status.read_deadline_s,
             given_up=status.gave_up or crashed,
         )
 
@@ -96,11 +98,22 @@ class Parts:
         return PartReport(
             name="store",
             state="failing" if captures.problem is not None else "writing" if captures.working else "ready",
-            message=captures.problem or "captures can be kept",
+            message=captures.problem or self.store_notice() or "captures can be kept",
             ok=captures.problem is None and captures.alive,
             beat_ns=captures.beat_ns,
             deadline_s=self.deadlines.store_s,
             given_up=not captures.alive,
+        )
+
+    def store_notice(self) -> str | None:
+        """What a person should know of how the store was found at the start, None where all was well."""
+        damage = self.store.damage
+        if damage is None:
+            return None
+        moved = f"moved to {damage.moved_to}" if damage.moved_to else "gone"
+        return (
+            f"the database was found damaged at the start ({damage.reason}) and is {moved}; a new one was started with "
+            f"{damage.captures_restored} captures taken back from their files, {damage.pictures_left} pictures were left in orphans/"
         )
 
     def _server_report(self) -> PartReport:
@@ -133,5 +146,10 @@ class Parts:
         yield Reading("captures_failed", "Captures that could not be stored", captures.failed, True)
         yield Reading("captures_refused", "Captures refused because the queue was full", captures.refused, True)
         yield Reading("captures_waiting", "Captures in the queue", captures.waiting, False)
+        with contextlib.suppress(TrichoscopeError):  # a store that cannot answer now is told by its part
+            store = self.store.health()
+            yield Reading("store_captures", "Captures in the store", store.captures, False)
+            yield Reading("store_free_bytes", "Free on the disk of the state folder", store.free_bytes, False)
+            yield Reading("store_pictures_missing", "Captures whose picture was not there at the start", store.missing_pictures, False)
         for report in self.reports():
             yield Reading("part_ok", "1 where the part works or is in a state that is no failure", report.ok, False, {"part": report.name})

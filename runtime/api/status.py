@@ -39,6 +39,7 @@ def status_routes(parts: Parts, live: LiveView) -> APIRouter:
             captures_kept=captures.kept,
             captures_waiting=captures.waiting,
             live_clients=live.clients,
+            store_notice=parts.store_notice(),
             store_problem=captures.problem,
         )
 

@@ -15,7 +15,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from runtime.daemon import DaemonError
+from runtime.daemon import DaemonError, StopRequestedError, StopSignal
 from tests.eventually import DEADLINE_S, eventually
 from tests.runtime.drawn import skin
 from tests.runtime.running_daemon import running
@@ -109,6 +109,33 @@ def test_a_signal_while_it_starts_ends_it(tmp_path, pictures):
     _, log = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 0
     assert "Traceback" not in log
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_interrupts_the_start_and_is_never_lost_after_it(number):
+    asked = []
+    stop_signal = StopSignal(lambda: asked.append(1))
+    with stop_signal.caught():
+        with pytest.raises(StopRequestedError):
+            signal.raise_signal(number)
+        stop_signal.stop_gently()
+        signal.raise_signal(number)  # the server is made, but does not take signals yet
+        assert asked == [1]
+
+
+def test_a_damaged_database_is_told(tmp_path, pictures):
+    with started(tmp_path, f"replay:{pictures}") as (process, address), httpx.Client(base_url=address, timeout=DEADLINE_S) as client:
+        eventually(lambda: client.get("/api/status").json()["results"])
+        assert client.post("/api/captures", json={}).status_code == 201
+        process.terminate()
+        process.communicate(timeout=DEADLINE_S)
+    (tmp_path / "state" / "captures.sqlite").write_bytes(b"this is no database" * 1000)
+    with started(tmp_path, f"replay:{pictures}") as (_, address), httpx.Client(base_url=address, timeout=DEADLINE_S) as client:
+        notice = client.get("/api/status").json()["store_notice"]
+        assert "found damaged" in notice
+        assert "1 captures taken back" in notice
+        assert len(client.get("/api/captures").json()["captures"]) == 1
+        assert notice in client.get("/health").text
 
 
 def test_a_port_in_use_is_named_with_the_remedy(tmp_path, pictures):
