@@ -3,8 +3,8 @@
 Hair is looked for in four logarithmic planes, one for each kind of hair, in which that kind lies above the skin: *dark* (red light is what
 skin gives back and pigment does not), *neutral* (grey and white hair lacks the red of skin), *pale* (blond hair is greener than skin) and
 *bright* (a white hair among dark ones). What rises over the skin by half of the hair's own contrast is hair, kept where it is long. Dark
-evidence rules where it is strong; where it is weak it may be no more than the shadows of light hair, and the plane decides in
-which hair stands apart from skin most clearly.
+evidence rules where it is strong; where it is weak it may be no more than the shadows of light hair, and the plane of another
+colour decides if hair stands apart from skin in it.
 """
 
 from __future__ import annotations
@@ -78,13 +78,11 @@ STRONG_DARK = 0.31
 RELATIVE_CONTRAST = 0.4
 """Least mean contrast of a piece as a share of the frame's median: the glitter of greasy skin has less."""
 LIGHT_SHARE = 0.25
-"""Where dark contrast is weaker, the plane decides that separates hair best of those that see this share of the most that any sees."""
+"""Where dark contrast is weaker, the colour plane decides that separates hair best, of those that see this share of the most any sees."""
 FEW_DARK = 0.03
 """Share of the picture below which strong dark hair may be the exception, and hair of another colour the rule."""
-LEAST_SEPARATION = 2.5
-"""Standard deviations by which light hair stands apart from skin; blotches of skin colour stand apart by less,"""
-CLEAR = 2.0
-"""or else have not this many times the least contrast."""
+LEAST_SEPARATION = 2.6
+"""Standard deviations by which light hair stands apart from skin; blotches of skin colour stand apart by less."""
 LINE_ELONGATION, LINE_LENGTH = 6.0, 0.05
 """Least length over width, and over the frame's longest side, of a piece that is faint throughout."""
 STRAIGHT = 0.7
@@ -189,13 +187,10 @@ def soft_mask(image: NDArray[Any]) -> tuple[Plane, Mask]:
     if strong and dark.share >= FEW_DARK:
         light = bright_among(dark, small)
     else:
-        findings = [dark]
-        for kind in (NEUTRAL_HAIR, PALE_HAIR, LIGHT_HAIR):
-            finding = evidence(weighted(small, kind.weights), kind)
-            if finding.separation >= LEAST_SEPARATION or finding.strength >= CLEAR * kind.floor:
-                findings.append(finding)
-        least = LIGHT_SHARE * max(finding.share for finding in findings)
-        light = max((finding for finding in findings if finding.share >= least), key=lambda finding: finding.separation)
+        findings = [evidence(weighted(small, kind.weights), kind) for kind in (NEUTRAL_HAIR, PALE_HAIR, LIGHT_HAIR)]
+        least = LIGHT_SHARE * max(dark.share, *(finding.share for finding in findings))
+        findings = [finding for finding in findings if finding.share >= least and finding.separation >= LEAST_SEPARATION]
+        light = max(findings, key=lambda finding: finding.separation, default=dark)
     if light.mask.any() or not found:
         found.append(light if light is dark else light.enlarged(shape))
     masks = [without_gloss(finding.mask, finding.contrast, finding.threshold) for finding in found]
