@@ -8,12 +8,16 @@ from typing import Annotated
 
 import typer
 
+from export.commands import bundle, evaluate, train
 from runtime import __version__
 
 # what the extra `trichoscope[export]` brings
 LIBRARIES = ("torch", "onnx", "onnxslim", "scikit-learn", "skl2onnx", "onnxruntime")
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(train.app, name="train")
+app.add_typer(bundle.app, name="bundle")
+app.add_typer(evaluate.app, name="evaluate")
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,0 +1,1 @@
+"""The commands of `trichoscope-export`, a file for each verb."""

@@ -1,0 +1,1 @@
+"""Segmenters side by side over folders of pictures and true masks."""

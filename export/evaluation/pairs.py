@@ -1,0 +1,60 @@
+"""Folders of image and mask pairs: NAME.jpg or NAME.png beside NAME_mask.png."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.errors import EvaluationError
+from runtime.analysis.segmentation import Mask
+from runtime.commands.pictures import read_mask, read_picture
+from runtime.errors import PictureError
+
+MASK_SUFFIX = "_mask"
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A picture and its true mask, by file."""
+
+    name: str
+    image: Path
+    mask: Path
+
+
+def find_pairs(folder: Path) -> list[Pair]:
+    """The pairs of a folder by name; pictures without a mask are left out.
+
+    Raises:
+        EvaluationError: no folder, no pair in it, or two pictures of one name.
+    """
+    if not folder.is_dir():
+        raise EvaluationError(f"{folder}: no such folder: name one with NAME.jpg or NAME.png beside NAME{MASK_SUFFIX}.png")
+    found: dict[str, Pair] = {}
+    for image in sorted(folder.iterdir()):
+        mask = folder / f"{image.stem}{MASK_SUFFIX}.png"
+        if image.suffix.lower() not in SUFFIXES or image.stem.endswith(MASK_SUFFIX) or not mask.is_file():
+            continue
+        if image.stem in found:
+            raise EvaluationError(f"{image}: {found[image.stem].image.name} has the same name: keep one of the two")
+        found[image.stem] = Pair(image.stem, image, mask)
+    if not found:
+        raise EvaluationError(f"{folder}: no picture with a mask here: NAME.jpg or NAME.png beside NAME{MASK_SUFFIX}.png is wanted")
+    return list(found.values())
+
+
+def read_pair(pair: Pair, max_megapixels: float = 24.0) -> tuple[NDArray[np.uint8], Mask]:
+    """uint8 (height, width, 3) BGR and the true mask, bool (height, width).
+
+    Raises:
+        EvaluationError: one of them cannot be read, or the sizes differ.
+    """
+    try:
+        image = read_picture(pair.image, max_megapixels)
+        return image, read_mask(pair.mask, image.shape[1], image.shape[0])
+    except PictureError as problem:
+        raise EvaluationError(str(problem)) from problem
