@@ -17,8 +17,9 @@ from runtime.analysis.hairs import HairPath
 from runtime.analysis.sections import mask_edges, normals, rough_widths
 from runtime.analysis.skeleton import Floats, Ints
 
+LOOK_STEP_PX = 1.0
 LOOK_WIDTHS = 2.5  # sections reach this many hair widths to either side
-EXCESS_IRREGULAR = 5.0  # the share is larger by this many times the mask's irregularity
+EXCESS_IRREGULAR = 4.0  # the share is larger by this many times the mask's irregularity
 EXCESS_WIDTHS = 0.4  # a stretch wider than its hair by more than this share of a hair's width holds another
 EXCESS_MIN_PX = 2.5  # … and this much: the mask's edges jump by a pixel each
 THIN_SHARE = 0.8  # a thin hair's neighbour is most likely a hair of the usual width
@@ -47,16 +48,19 @@ def parted(paths: tuple[HairPath, ...], mask: NDArray[np.bool_], min_length_px: 
     usual = float(np.percentile(rough, USUAL_PERCENTILE))
     own = rough.copy()
     half = LOOK_WIDTHS * np.maximum(own, usual)[owner]
-    left, right = mask_edges(points, normal, half, mask.astype(np.float32))
+    left, right = mask_edges(points, normal, half, mask.astype(np.float32), LOOK_STEP_PX)
     width = right - left
     for k, stop in enumerate(stops):
         mine = width[stop - counts[k] : stop]
         mine = mine[np.isfinite(mine)]
         if len(mine) >= MIN_SECTIONS:
             own[k] = min(own[k], float(np.percentile(mine, OWN_PERCENTILE)))
+    usual = float(np.percentile(own, USUAL_PERCENTILE))
     own = np.maximum(np.where(own > GROWN_WIDTHS * usual, usual, own), 1.0)
     share = EXCESS_WIDTHS + EXCESS_IRREGULAR * _irregularity(width, stops, counts)
-    excess = np.nan_to_num(width - own[owner] - _others(points, normal, owner, own, left, right))
+    excess = np.nan_to_num(width - own[owner])
+    candidates = np.flatnonzero(excess > EXCESS_MIN_PX)
+    excess[candidates] -= _others(candidates, points, normal, owner, own, left, right)
     found: list[HairPath] = []
     tips = np.concatenate([[path.points[0], path.points[-1]] for path in paths])
     for k, stop in enumerate(stops):
@@ -75,14 +79,13 @@ def parted(paths: tuple[HairPath, ...], mask: NDArray[np.bool_], min_length_px: 
 
 
 def _irregularity(width: Floats, stops: Ints, counts: Ints) -> float:
-    """By how much of itself the mask's width varies along a hair that is alone: the middle hair's robust spread."""
+    """By how much of itself the mask's width jumps from section to section: the middle hair's robust spread of differences."""
     spread = []
     for stop, count in zip(stops, counts, strict=True):
         mine = width[stop - count : stop]
         mine = mine[np.isfinite(mine)]
         if len(mine) >= MIN_SECTIONS:
-            middle = np.median(mine)
-            spread.append(1.48 * float(np.median(np.abs(mine - middle)) / middle))
+            spread.append(1.48 * float(np.median(np.abs(mine[2:] - mine[:-2])) / np.median(mine)))
     return float(np.median(spread)) if spread else 0.0
 
 
@@ -96,18 +99,20 @@ def _known(points: Floats, found: list[HairPath], near: float) -> bool:
     return any((cKDTree(path.points).query(points)[0] < near).mean() > 0.5 for path in found)
 
 
-def _others(points: Floats, normal: Floats, owner: Ints, own: Floats, left: Floats, right: Floats) -> Floats:
-    """Widths together, px, of the other hairs found in each section's run of mask, wherever in it their courses were laid."""
-    pairs = cKDTree(points).query_pairs(float(LOOK_WIDTHS * own.max()), output_type="ndarray")
-    pairs = pairs[owner[pairs[:, 0]] != owner[pairs[:, 1]]]
-    a = np.concatenate([pairs[:, 0], pairs[:, 1]])
-    b = np.concatenate([pairs[:, 1], pairs[:, 0]])
+def _others(sections: Ints, points: Floats, normal: Floats, owner: Ints, own: Floats, left: Floats, right: Floats) -> Floats:
+    """Widths together, px, of the other hairs found in the run of mask of each of `sections`, wherever in it their courses were laid."""
+    if not len(sections):
+        return np.zeros(0)
+    reach = float(np.maximum(right[sections], -left[sections]).max()) + ABREAST_PX
+    near = cKDTree(points[sections]).sparse_distance_matrix(cKDTree(points), reach, output_type="coo_matrix")
+    row, b = near.row.astype(np.int64), near.col.astype(np.int64)
+    a = sections[row]
     delta = points[b] - points[a]
     across = (delta * normal[a]).sum(1)
     along = np.abs(delta[:, 0] * normal[a, 1] - delta[:, 1] * normal[a, 0])
-    present = (across > left[a]) & (across < right[a]) & (along <= own[owner[b]] / 2 + ABREAST_PX)
-    met = np.unique(a[present] * len(own) + owner[b[present]])
-    return np.asarray(np.bincount(met // len(own), own[met % len(own)], minlength=len(points)), float)
+    present = (across > left[a]) & (across < right[a]) & (along <= own[owner[b]] / 2 + ABREAST_PX) & (owner[a] != owner[b])
+    met = np.unique(row[present] * len(own) + owner[b[present]])
+    return np.asarray(np.bincount(met // len(own), own[met % len(own)], minlength=len(sections)), float)
 
 
 def _beside(

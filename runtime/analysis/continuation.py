@@ -18,7 +18,7 @@ from scipy.spatial import cKDTree
 from runtime.analysis.skeleton import Floats, Ints
 from runtime.analysis.strands import Ends, is_open
 
-TURN_SIGMA = np.radians(4.0)  # what two ends of one hair may turn beyond what their fits and their bend explain
+TURN_SIGMA = np.radians(3.0)  # what two ends of one hair may turn beyond what their fits and their bend explain
 WANDER = 0.5  # how far curvature changes over a gap, as a share of the frame's bend
 OFFSET_WIDTHS, OFFSET_PX = 0.2, 0.6  # spread of the sideways offset between two ends of one hair that touch
 WIDTH_SIGMA = 0.25  # spread of the logarithm of width from one end to the other

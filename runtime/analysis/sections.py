@@ -11,6 +11,7 @@ from runtime.analysis.skeleton import Floats, Ints
 
 SAMPLE_PX = 0.5  # step along a section
 TANGENT_STEPS = 2
+REMAP_ROWS = 32000  # remap's tables may not have more than 32767 rows
 ROUGH_PERCENTILE = 35.0
 NO_WIDTH_PX = 4.0  # stands in for a hair of which nothing is known
 
@@ -35,27 +36,30 @@ def normals(points: Floats, owner: Ints) -> Floats:
     return np.stack([-tangent[:, 1], tangent[:, 0]], axis=1)
 
 
-def profiles(picture: NDArray[np.uint8] | NDArray[np.float32], points: Floats, normal: Floats, offsets: Floats) -> Floats:
-    """Values of a one-channel picture at `offsets` (sections, k) px along each section's normal, bilinear: float64 (sections, k)."""
+def profiles(picture: NDArray[np.uint8] | NDArray[np.float32], points: Floats, normal: Floats, offsets: Floats) -> NDArray[np.float32]:
+    """A one-channel picture at `offsets` (sections, k) px along each section's normal, bilinear: float32 (sections, k)."""
     if not len(points):
-        return np.zeros(offsets.shape)
-    at = points[:, None] + normal[:, None] * offsets[:, :, None]
-    x, y = at[:, :, 0].astype(np.float32), at[:, :, 1].astype(np.float32)
-    parts = [  # remap's tables may not have more than 32767 rows
-        cv2.remap(picture, x[k : k + 32000], y[k : k + 32000], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        for k in range(0, len(x), 32000)
+        return np.zeros(offsets.shape, np.float32)
+    along = offsets.astype(np.float32)
+    x = points[:, :1].astype(np.float32) + normal[:, :1].astype(np.float32) * along
+    y = points[:, 1:].astype(np.float32) + normal[:, 1:].astype(np.float32) * along
+    parts = [
+        cv2.remap(picture, x[k : k + REMAP_ROWS], y[k : k + REMAP_ROWS], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        for k in range(0, len(x), REMAP_ROWS)
     ]
-    return np.concatenate(parts).astype(np.float64)
+    return np.concatenate(parts).astype(np.float32, copy=False)
 
 
-def mask_edges(points: Floats, normal: Floats, half: Floats, share: NDArray[np.float32]) -> tuple[Floats, Floats]:
+def mask_edges(
+    points: Floats, normal: Floats, half: Floats, share: NDArray[np.float32], step_px: float = SAMPLE_PX
+) -> tuple[Floats, Floats]:
     """Offsets along the normal, px, at which each section leaves the hair on either side: (left ≤ 0, right ≥ 0), NaN off the hair.
 
     `share` float32 (height, width) is the share of hair in each pixel; the edge lies where it is one half.
 
     `half` (sections,) is how far to look; an edge beyond it is put there.
     """
-    steps = int(np.ceil(half.max() / SAMPLE_PX))
+    steps = int(np.ceil(half.max() / step_px))
     unit = np.linspace(-1.0, 1.0, 2 * steps + 1)
     offsets = half[:, None] * unit
     value = profiles(share, points, normal, offsets)
@@ -65,7 +69,7 @@ def mask_edges(points: Floats, normal: Floats, half: Floats, share: NDArray[np.f
     return left, np.where(on_hair, np.where(np.isfinite(right), right, half), np.nan)
 
 
-def crossings(value: Floats, offsets: Floats, middle: int, level: float | Floats) -> tuple[Floats, Floats]:
+def crossings(value: NDArray[np.float32], offsets: Floats, middle: int, level: float | Floats) -> tuple[Floats, Floats]:
     """Where a profile first falls below `level` on either side of its middle, interpolated; NaN where it does not."""
     threshold = np.broadcast_to(np.asarray(level, float), (len(value),))[:, None]
     edges = []
