@@ -19,46 +19,52 @@ def paint_scale(skin: Picture, recipe: Recipe, rng: np.random.Generator) -> None
     """Small flakes on the skin, under the hair."""
     height, width = skin.shape[:2]
     millimetres = width * height * (recipe.um_per_px / 1000) ** 2
-    count = min(rng.poisson(millimetres * (0.15, 0.9, 2.0, 3.2)[recipe.grades[0]]), 900)
+    count = min(rng.poisson(millimetres * (0.3, 1.2, 2.2, 3.4)[recipe.grades[0]]), 900)
     if count == 0:
         return
     cover = np.zeros((height, width), np.float32)
     for _ in range(count):
         radius = float(np.clip(rng.lognormal(math.log(26), 0.55), 8, 130)) / recipe.um_per_px
         outline = _outline(rng, rng.uniform((0, 0), (width, height)), radius)
-        cv2.fillPoly(cover, [outline], float(rng.uniform(0.3, 0.95)), cv2.LINE_AA, 4)
+        cv2.fillPoly(cover, [outline], float(rng.uniform(0.3, 1.15)), cv2.LINE_AA, 4)
     cover = np.asarray(cv2.GaussianBlur(cover, (0, 0), 0.6), np.float32)
     grain = 1 + 0.10 * fractal_field(rng, (height, width), max(3.0, 40 / recipe.um_per_px), 3)
     skin += (WHITE * grain[..., None] - skin) * (cover * np.float32(0.82))[..., None]
 
 
 def paint_flakes(picture: Picture, recipe: Recipe, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Large flakes over skin and hair; returns where they hide what is under them, bool (height, width), opacity ≥ 0.5."""
+    """Flakes over skin and hair; returns where they hide what is under them, bool (height, width), opacity ≥ 0.5."""
     height, width = picture.shape[:2]
     hidden = np.zeros((height, width), bool)
     millimetres = width * height * (recipe.um_per_px / 1000) ** 2
-    count = min(rng.poisson(millimetres * (0.0, 0.06, 0.18, 0.4)[recipe.grades[0]]), 60)
-    for _ in range(count):
-        radius = float(np.clip(rng.lognormal(math.log(170), 0.5), 60, 700)) / recipe.um_per_px
-        radius = min(radius, 0.25 * height)
-        place = rng.uniform((0, 0), (width, height))
-        box = math.ceil(radius * 1.7) + 4
-        x0, y0 = max(0, round(place[0]) - box), max(0, round(place[1]) - box)
-        x1, y1 = min(width, round(place[0]) + box), min(height, round(place[1]) + box)
-        if x1 - x0 < 8 or y1 - y0 < 8:
-            continue
-        alpha, relief = _flake(rng, (y1 - y0, x1 - x0), place - (x0, y0), radius)
-        colour = WHITE + (YELLOWISH - WHITE) * np.float32(rng.uniform(0, 1) if rng.random() < 0.3 else rng.uniform(0, 0.15))
-        patch = picture[y0:y1, x0:x1]
-        fallen = cv2.GaussianBlur(np.roll(alpha, (2, 2), (0, 1)), (0, 0), max(1.5, radius * 0.06))
-        patch *= (1 - 0.16 * fallen)[..., None]
-        patch += (np.clip(colour * relief[..., None], 0, 1) - patch) * alpha[..., None]
-        hidden[y0:y1, x0:x1] |= alpha >= 0.5
+    for per_mm2, median_um, low, high in (((0.0, 0.10, 0.3, 0.6), 170, 60, 700), ((0.01, 0.15, 0.4, 0.9), 34, 12, 110)):
+        count = min(rng.poisson(millimetres * per_mm2[recipe.grades[0]]), 120)
+        for _ in range(count):
+            radius = float(np.clip(rng.lognormal(math.log(median_um), 0.5), low, high)) / recipe.um_per_px
+            _lay(picture, hidden, min(radius, 0.25 * height), rng)
     return hidden
 
 
+def _lay(picture: Picture, hidden: NDArray[np.bool_], radius: float, rng: np.random.Generator) -> None:
+    """One flake anywhere: its shadow, its sheet; marks in `hidden` what it hides."""
+    height, width = picture.shape[:2]
+    place = rng.uniform((0, 0), (width, height))
+    box = math.ceil(radius * 1.9) + 4
+    x0, y0 = max(0, round(place[0]) - box), max(0, round(place[1]) - box)
+    x1, y1 = min(width, round(place[0]) + box), min(height, round(place[1]) + box)
+    if x1 - x0 < 8 or y1 - y0 < 8:
+        return
+    alpha, relief = _flake(rng, (y1 - y0, x1 - x0), place - (x0, y0), radius)
+    colour = WHITE + (YELLOWISH - WHITE) * np.float32(rng.uniform(0.4, 1) if rng.random() < 0.3 else rng.uniform(0, 0.15))
+    patch = picture[y0:y1, x0:x1]
+    fallen = cv2.GaussianBlur(np.roll(alpha, (2, 2), (0, 1)), (0, 0), max(1.5, radius * 0.06))
+    patch *= (1 - np.float32(rng.uniform(0.05, 0.25)) * fallen)[..., None]
+    patch += (np.clip(colour * relief[..., None], 0, 1) - patch) * alpha[..., None]
+    hidden[y0:y1, x0:x1] |= alpha >= 0.5
+
+
 def _flake(rng: np.random.Generator, shape: tuple[int, int], centre: NDArray[np.float64], radius: float) -> tuple[Field, Field]:
-    """Opacity and brightness of one flake, both float32 (height, width)."""
+    """Opacity and brightness of one flake, both float32 (height, width): a thick plate, or a film with raised bright rims and folds."""
     sheet = np.zeros(shape, np.float32)
     cv2.fillPoly(sheet, [_outline(rng, centre, radius)], 1.0, cv2.LINE_AA, 4)
     for _ in range(int(rng.integers(0, 3))):  # layers that overlap the first
@@ -68,13 +74,17 @@ def _flake(rng: np.random.Generator, shape: tuple[int, int], centre: NDArray[np.
         sheet += 0.6 * layer
     inside = np.minimum(sheet, 1)
     depth = cv2.distanceTransform((inside > 0.5).astype(np.uint8), cv2.DIST_L2, 5)
-    rim = np.exp(-np.asarray(depth, np.float32) / max(1.3, radius * 0.045)) * inside
+    rim_width = max(1.2, radius * float(rng.uniform(0.02, 0.09)))
+    rim = np.exp(-np.asarray(depth, np.float32) / np.float32(rim_width)) * inside
     steps = np.hypot(cv2.Sobel(sheet, cv2.CV_32F, 1, 0), cv2.Sobel(sheet, cv2.CV_32F, 0, 1))
     folds = fractal_field(rng, shape, max(4.0, radius * 0.5), 4, 0.7)
     crease = np.exp(-np.abs(folds) * 3.5)
-    thick = np.float32(rng.uniform(0.12, 0.85))
-    alpha = inside * np.clip(thick + 0.22 * (sheet - inside) + 0.10 * folds + 0.20 * crease, 0.05, 0.96) + 0.5 * rim * (1 - thick)
-    relief = 0.90 + 0.09 * crease + 0.12 * np.clip(steps, 0, 1) + 0.10 * rim - 0.07 * np.abs(folds)
+    film = bool(rng.random() < 0.55)
+    thick = np.float32(rng.uniform(0.05, 0.38) if film else rng.uniform(0.55, 0.96))
+    rough = np.float32(rng.uniform(0.3, 1.0))
+    alpha = inside * np.clip(thick + 0.22 * (sheet - inside) + rough * (0.10 * folds + 0.20 * crease), 0.03, 0.97)
+    alpha += np.float32(rng.uniform(0.3, 0.9)) * rim * (1 - thick)
+    relief = 0.92 + rough * (0.09 * crease - 0.07 * np.abs(folds)) + 0.10 * np.clip(steps, 0, 1) + 0.10 * rim
     soft = cv2.GaussianBlur(alpha, (0, 0), 0.7)
     return np.asarray(np.clip(soft, 0, 0.97), np.float32), np.asarray(relief, np.float32)
 
@@ -84,6 +94,12 @@ def _outline(rng: np.random.Generator, centre: NDArray[np.float64], radius: floa
     corners = int(rng.integers(9, 20))
     angle = np.sort(rng.uniform(0, 2 * math.pi, corners))
     r = radius * np.clip(1 + rng.normal(0, 0.24, corners), 0.4, 1.5)
+    if rng.random() < 0.6:  # torn rather than broken: a wandering border
+        corners = 48
+        angle = np.linspace(0, 2 * math.pi, corners, endpoint=False)
+        waves = rng.normal(0, 1, (2, 7)) * (0.22 / np.arange(1, 8) ** 0.8)
+        turns = angle[:, None] * np.arange(1, 8)
+        r = radius * np.clip(1 + (waves[0] * np.cos(turns) + waves[1] * np.sin(turns)).sum(1), 0.3, 1.7)
     longer, turn = rng.uniform(1.0, 1.7), rng.uniform(0, math.pi)
     x, y = r * np.cos(angle) * longer**0.5, r * np.sin(angle) / longer**0.5
     c, s = math.cos(turn), math.sin(turn)

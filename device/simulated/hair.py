@@ -27,17 +27,18 @@ COLOURS: dict[str, tuple[float, float, float]] = {
     "white": (0.860, 0.860, 0.850),
 }
 STRAYS: dict[str, tuple[str, ...]] = {
-    "black": ("darkbrown", "grey", "white"),
+    "black": ("darkbrown", "grey", "white", "white"),
     "darkbrown": ("black", "brown", "grey", "white"),
     "brown": ("darkbrown", "lightbrown", "grey"),
     "lightbrown": ("brown", "blond", "white"),
     "red": ("lightbrown", "brown", "white"),
     "blond": ("lightbrown", "white"),
     "grey": ("white", "darkbrown", "black"),
-    "white": ("grey",),
+    "white": ("grey", "white", "brown"),
 }
 # terminal follicular units of 1, 2, 3 and 4 hairs: shares as biopsies of adult scalps give them (Headington 1984; Jimenez 2000)
 HAIRS_PER_UNIT = (0.30, 0.46, 0.19, 0.05)
+VELLUS_CLEAR = np.array([0.72, 0.80, 0.85])
 STEP_PX = 3.0  # spacing of the points along a shaft, in pixels of the picture
 
 
@@ -126,7 +127,7 @@ def grow_shaft(recipe: Recipe, unit: Unit, heading: float, place: int, rng: np.r
     step = STEP_PX * recipe.um_per_px
     vellus = bool(place > 0 and rng.random() < recipe.vellus_share * 1.4) or bool(rng.random() < recipe.vellus_share * 0.4)
     if vellus:
-        nominal = float(rng.uniform(14, 30))
+        nominal = float(rng.uniform(10, 30))
         length = float(rng.uniform(700, 2600))
     else:
         nominal = float(recipe.diameter_um * rng.lognormal(0, 0.17))
@@ -141,9 +142,12 @@ def grow_shaft(recipe: Recipe, unit: Unit, heading: float, place: int, rng: np.r
     bend = recipe.curl * 1e-3 * (rng.normal(0, 1) + 0.8 * smooth_line(rng, n, 2200 / step))
     if vellus:
         bend *= 2.5
-    turn = heading + rng.normal(0, 0.16 + 0.1 * recipe.heading_spread) + np.cumsum(bend * step)
+    turn = heading + rng.normal(0, (0.16 + 0.1 * recipe.heading_spread) * (1 - 0.85 * recipe.tight)) + np.cumsum(bend * step)
     elevation = math.radians(rng.uniform(14, 42))
     top = recipe.height_um * float(rng.lognormal(-0.1, 0.55)) * (0.45 if vellus else 1.0)
+    if tip == "none" and rng.random() < recipe.high_share:
+        top = recipe.high_um * float(rng.lognormal(0, 0.35))
+        elevation = math.radians(rng.uniform(35, 60))
     reach = top / math.tan(elevation)
     z = top * (1 - np.exp(-arc / reach)) * (1 + 0.18 * smooth_line(rng, n, 3000 / step))
     flat = np.sqrt(np.clip(1 - (np.gradient(z, step)) ** 2, 0.2, 1))
@@ -162,8 +166,9 @@ def grow_shaft(recipe: Recipe, unit: Unit, heading: float, place: int, rng: np.r
     bgr = np.array(COLOURS[colour]) * (1 + rng.normal(0, 0.07)) * (1 + rng.normal(0, 0.02, 3))
     opacity = {"blond": 0.93, "grey": 0.88, "white": 0.92}.get(colour, 1.0)
     if vellus:
-        bgr = bgr + (np.array([0.40, 0.50, 0.58]) - bgr) * rng.uniform(0.05, 0.4)
-        opacity *= float(rng.uniform(0.55, 0.9))
+        # little or no pigment: brown at most, often clear as glass and seen by the light that it mirrors
+        bgr = bgr + ((0.40, 0.50, 0.58) - bgr) * rng.uniform(0.05, 0.4) if rng.random() < 0.6 else VELLUS_CLEAR * rng.uniform(0.75, 1.1)
+        opacity *= float(rng.uniform(0.5, 0.9))
     return Shaft(
         unit_id=unit.id,
         colour=colour,

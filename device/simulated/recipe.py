@@ -11,13 +11,31 @@ Kind = Literal["easy", "realistic", "hard"]
 KINDS: tuple[Kind, ...] = ("easy", "realistic", "hard")
 
 # changes whenever the same seed would give another picture; cached scenes carry it
-RENDERER_VERSION = 3
+RENDERER_VERSION = 4
 
 # shares of the hair colours of a head, by kind; one colour is drawn for the head, single hairs may stray from it
 HEAD_COLOURS: dict[Kind, dict[str, float]] = {
     "easy": {"black": 0.55, "darkbrown": 0.45},
-    "realistic": {"black": 0.22, "darkbrown": 0.25, "brown": 0.18, "lightbrown": 0.10, "red": 0.05, "blond": 0.10, "grey": 0.10},
-    "hard": {"black": 0.10, "darkbrown": 0.18, "brown": 0.20, "lightbrown": 0.17, "red": 0.05, "blond": 0.13, "grey": 0.09, "white": 0.08},
+    "realistic": {
+        "black": 0.20,
+        "darkbrown": 0.20,
+        "brown": 0.16,
+        "lightbrown": 0.12,
+        "red": 0.05,
+        "blond": 0.11,
+        "grey": 0.11,
+        "white": 0.05,
+    },
+    "hard": {
+        "black": 0.12,
+        "darkbrown": 0.15,
+        "brown": 0.17,
+        "lightbrown": 0.15,
+        "red": 0.05,
+        "blond": 0.14,
+        "grey": 0.11,
+        "white": 0.11,
+    },
 }
 
 
@@ -32,7 +50,14 @@ class Recipe:
         grades: dandruff, sebum and erythema, 0–3 each.
         units_per_cm2: follicular units per cm² of scalp; `empty_share` of them hold no hair.
         clipped_um: mean length of clipped hair, or None where hair is long.
+        stubble: clipped short and steep, in tight parallel groups, roots shimmering through the skin.
         curl: curvature scale of the hair, per mm.
+        high_share: share of the long hairs that pass high above the skin, out of focus, at about `high_um`.
+        tight: how closely the hairs of a unit keep together, 0 spread to 1 touching and parallel.
+        roots: how much of the roots shimmers through the skin, about 1.
+        gloss: strength of the lamps mirrored by hair, about 1.
+        shadow_reach: how far a shadow is displaced for each unit of height; `shadow_soft` how much it widens for it.
+        pallor: 0…1, how far the skin is blanched by a thick bluish film under cold lamps; `veins` how many vessels, about 1.
         blur_px_per_um: how much a hair blurs for each µm that it lies above the skin (depth of field).
         defocus_px, noise, jpeg_quality, vignetting, gain, sharpen, chroma_px: the picture's degradation.
     """
@@ -57,12 +82,22 @@ class Recipe:
     diameter_um: float
     vellus_share: float
     clipped_um: float | None
+    stubble: bool
     curl: float
     heading: float
     heading_spread: float
     height_um: float
+    high_share: float
+    high_um: float
+    tight: float
+    roots: float
+    gloss: float
     light_azimuth: float
     shadow: float
+    shadow_reach: float
+    shadow_soft: float
+    pallor: float
+    veins: float
     blur_px_per_um: float
     defocus_px: float
     noise: float
@@ -84,9 +119,10 @@ def draw_recipe(rng: np.random.Generator, kind: Kind) -> Recipe:
     scale = between((5.5, 9.0), (4.3, 11.0), (3.0, 10.8))
     colours = HEAD_COLOURS[kind]
     colour = str(rng.choice(list(colours), p=np.array(list(colours.values())) / sum(colours.values())))
-    melanin = float(rng.beta(1.2, 1.9) if kind != "easy" else rng.beta(1.1, 2.6))
+    melanin = float(rng.beta(1.0, 2.0) if kind != "easy" else rng.beta(1.1, 2.6))
     # hair and skin share their pigment: fair hair on dark skin is dyed, and rare
-    melanin *= {"brown": 0.75, "lightbrown": 0.55, "red": 0.35, "blond": 0.45}.get(colour, 1.0)
+    if rng.random() < 0.8:
+        melanin *= {"brown": 0.75, "lightbrown": 0.55, "red": 0.35, "blond": 0.45}.get(colour, 1.0)
     grades = tuple(
         int(v)
         for v in (
@@ -95,6 +131,10 @@ def draw_recipe(rng: np.random.Generator, kind: Kind) -> Recipe:
     )
     tint = rng.normal(0, (0.025, 0.04, 0.05)[level], 3)
     clipped = bool(rng.random() < (0.25, 0.3, 0.3)[level])
+    stubble = clipped and bool(rng.random() < (0.2, 0.45, 0.45)[level])
+    glistening = bool(rng.random() < (0.0, 0.16, 0.16)[level])
+    fine = bool(rng.random() < (0.0, 0.1, 0.16)[level])
+    grizzled = colour in ("grey", "white", "darkbrown", "black") and bool(rng.random() < (0.0, 0.15, 0.25)[level])
     tilt = rng.normal(0, (0.0, 0.6, 2.6)[level], 2) * np.pi / 180
     return Recipe(
         kind=kind,
@@ -104,26 +144,36 @@ def draw_recipe(rng: np.random.Generator, kind: Kind) -> Recipe:
         tilt_rad=(float(tilt[0]), float(tilt[1])),
         distortion=between((-0.001, 0.001), (-0.006, 0.004), (-0.016, 0.008)),
         melanin=melanin,
-        redness=float(np.clip(rng.normal(0.25 + 0.22 * grades[2], 0.15), 0, 1.2)),
+        redness=float(np.clip(rng.normal(0.12 + 0.26 * grades[2], 0.15), 0, 1.2)),
         sallowness=float(np.clip(rng.normal(0.4, 0.3), 0, 1)),
         tint_bgr=(float(1 + tint[0]), float(1 + tint[1] * 0.3), float(1 + tint[2] * 0.6)),
         grades=(grades[0], grades[1], grades[2]),
-        wetness=float(np.clip(0.12 + 0.25 * grades[1] + rng.normal(0, 0.12), 0, 1)),
-        bald=bool(rng.random() < (0.0, 0.05, 0.05)[level]),
+        wetness=float(rng.uniform(0.6, 1.0) if glistening else np.clip(0.12 + 0.25 * grades[1] + rng.normal(0, 0.12), 0, 1)),
+        bald=bool(rng.random() < (0.0, 0.08, 0.08)[level]),
         head_colour=colour,
-        stray_share=between((0.0, 0.02), (0.0, 0.15), (0.0, 0.25)),
+        stray_share=float(rng.uniform(0.25, 0.6)) if grizzled else between((0.0, 0.02), (0.0, 0.15), (0.0, 0.25)),
         units_per_cm2=between((40, 85), (32, 85), (32, 85)),
         empty_share=between((0.0, 0.08), (0.02, 0.15), (0.03, 0.25)),
-        diameter_um=between((58, 88), (50, 88), (45, 90)),
+        diameter_um=float(rng.uniform(26, 50)) if fine else between((58, 88), (50, 88), (45, 95)),
         vellus_share=between((0.06, 0.16), (0.06, 0.22), (0.08, 0.3)),
-        clipped_um=float(rng.uniform(450, 1500)) if clipped else None,
+        clipped_um=float(rng.uniform(230, 750) if stubble else rng.uniform(450, 1500)) if clipped else None,
+        stubble=stubble,
         curl=min(float(rng.gamma(1.3, (0.05, 0.08, 0.13)[level])), (0.16, 0.3, 0.5)[level]),
         heading=float(rng.uniform(0, 2 * np.pi)),
         heading_spread=between((0.12, 0.4), (0.15, 0.6), (0.2, 0.9)),
         height_um=between((60, 160), (100, 420), (150, 600)),
+        high_share=max(0.0, between((0.0, 0.0), (-0.1, 0.3), (0.0, 0.55))),
+        high_um=float(rng.uniform(500, 1400)),
+        tight=float(np.clip(rng.uniform(0.2, 1.0) if stubble else rng.uniform(-0.6, 1.0), 0, 1)),
+        roots=float(rng.uniform(0.8, 1.8) if stubble else rng.uniform(0.1, 1.3)),
+        gloss=float(rng.choice([rng.uniform(0.15, 0.7), rng.uniform(0.7, 1.3), rng.uniform(1.3, 2.0)], p=[0.35, 0.4, 0.25])),
         light_azimuth=float(rng.uniform(0, 2 * np.pi)),
-        shadow=between((0.12, 0.3), (0.12, 0.38), (0.15, 0.45)),
-        blur_px_per_um=between((0.0, 0.0), (0.0, 0.009), (0.0, 0.011)) * 8.0 / scale,
+        shadow=between((0.12, 0.3), (0.12, 0.45), (0.15, 0.6)),
+        shadow_reach=float(rng.uniform(0.15, 0.9)),
+        shadow_soft=float(rng.uniform(0.04, 0.2)),
+        pallor=float(rng.uniform(0.4, 1.0)) if glistening else max(0.0, float(rng.uniform(-0.6, 0.5))),
+        veins=float(rng.lognormal(0, 0.6)),
+        blur_px_per_um=between((0.0, 0.0), (0.001, 0.009), (0.001, 0.011)) * 8.0 / scale,
         defocus_px=between((0.35, 0.6), (0.5, 1.0), (0.75, 1.8)),
         noise=between((0.003, 0.007), (0.007, 0.016), (0.015, 0.034)),
         jpeg_quality=int(between((90, 97), (79, 93), (55, 83))),

@@ -16,9 +16,10 @@ from device.simulated.hair import Unit, grow
 from device.simulated.lens import Lens, defocus, lateral_colour, lens_for, vignette
 from device.simulated.recipe import KINDS, Kind, Recipe, draw_recipe
 from device.simulated.sensor import Image, expose, jpeg_bytes
-from device.simulated.shading import SeenShaft, paint_opening, paint_root, paint_shadows, paint_shaft, see
+from device.simulated.shading import HIGH_UM, SeenShaft, paint_opening, paint_root, paint_shadows, paint_shaft, see, shade_hair
 from device.simulated.skin import paint_skin
-from device.simulated.truth import FREE, UNDER_FLAKE, UNDER_HAIR, TrueFollicle, TrueHair, Truth
+from device.simulated.surface import droplets
+from device.simulated.truth import COUNTED_CONTRAST, FREE, UNDER_FLAKE, UNDER_HAIR, UNSEEN, TrueFollicle, TrueHair, Truth
 
 MIN_SIDE, MAX_PIXELS = 64, 9_000_000  # a float picture of 9 Mpx is 108 MB, and several are held at once
 BLANK_ORDER = -1
@@ -117,7 +118,9 @@ def render_scene(
     shape = (height, width)
     units, shafts = grow(recipe, lens, streams[1])
     seen = [s for s in (see(shaft, lens, recipe) for shaft in shafts) if s is not None]
-    seen.sort(key=lambda s: float(np.median(s.shaft.points_um[:, 2])))  # what lies lower is painted first
+    heights = [float(np.median(s.shaft.points_um[:, 2])) for s in seen]
+    seen = [seen[i] for i in np.argsort(heights, kind="stable")]  # what lies lower is painted first
+    low = sum(height <= HIGH_UM for height in heights)
     _heed(should_stop)
     picture = paint_skin(recipe, shape, streams[2])
     _heed(should_stop)
@@ -127,12 +130,17 @@ def render_scene(
     paint_shadows(picture, seen, recipe)
     bare = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.float32)
     owner = np.full(shape, BLANK_ORDER, np.int32)
+    beneath = owner.copy()
     for index, shaft in enumerate(seen):
         _heed(should_stop)
-        paint_shaft(picture, owner, index, shaft, recipe)
+        if index == low:
+            shade_hair(picture, owner, seen[low:], recipe)
+        paint_shaft(picture, owner, beneath, index, shaft, recipe)
     contrast = _contrasts(picture, bare, owner, len(seen), recipe)
     hidden = paint_flakes(picture, recipe, streams[3])
-    mask = (owner != BLANK_ORDER) & ~hidden
+    droplets(picture, recipe, streams[3])
+    clear = np.append(contrast >= COUNTED_CONTRAST, False)  # the last is what BLANK_ORDER points to
+    mask = (clear[owner] | clear[beneath]) & ~hidden
     truth = _truth(seed, recipe, lens, units, seen, owner, hidden, contrast)
     return Scene(recipe, lens, picture, mask, truth)
 
@@ -248,6 +256,9 @@ def _true_hair(
     column = np.clip(np.rint(x).astype(int), 0, lens.width - 1)
     row = np.clip(np.rint(y).astype(int), 0, lens.height - 1)
     covered = np.where(hidden[row, column], UNDER_FLAKE, np.where(owner[row, column] == index, FREE, UNDER_HAIR))
+    open_ = covered == FREE
+    if contrast < COUNTED_CONTRAST:
+        covered[open_] = UNSEEN
     # a point stands for half of the way to each neighbour, so that a stretch between two states is shared between them
     steps = np.hypot(*np.diff(seen.points_px, axis=0).T)
     share = (np.concatenate([[0.0], steps]) + np.concatenate([steps, [0.0]]))[within] / 2
@@ -266,7 +277,7 @@ def _true_hair(
         diameter_um=float(np.median(d_um[body])),
         diameter_px=float(np.median(d_px[body])),
         length_px=float(share.sum()),
-        visible_length_px=float(share[covered == FREE].sum()),
+        visible_length_px=float(share[open_].sum()),
         contrast=contrast,
         out_of_focus_px=float(np.median(seen.blur_px[within])),
         points=np.stack([x, y, d_um[within], d_px[within], covered.astype(float)], 1),

@@ -16,6 +16,8 @@ from device.simulated.recipe import Recipe
 from device.simulated.strand import PIXEL_SIGMA, Course, band_of, course_of, pixel_cover, soft_cover
 
 DARK = 0.42  # mean of a body colour above which a shaft lets light through and is drawn as light hair
+MAX_BLUR_PX = 6.0
+HIGH_UM = 260.0  # hair whose middle lies higher than this also casts its shadow on hair below
 LANES = 7  # streaks across a shaft
 SHADOW_LAYERS = 2  # the shadow field is drawn at 1 / 2 of the picture's size: it is soft
 
@@ -52,29 +54,46 @@ def see(shaft: Shaft, lens: Lens, recipe: Recipe) -> SeenShaft | None:
     low, high = points.min(0), points.max(0)
     if high[0] < -edge or high[1] < -edge or low[0] > lens.width + edge or low[1] > lens.height + edge:
         return None
-    return SeenShaft(shaft, points, d_px, um_per_px, np.minimum(blur, 7.0), course_of(points))
+    return SeenShaft(shaft, points, d_px, um_per_px, np.minimum(blur, MAX_BLUR_PX), course_of(points))
 
 
-def paint_shadows(skin: Picture, seen: list[SeenShaft], recipe: Recipe) -> None:
-    """Soft shadows of all shafts on the skin: displaced away from the light with height, and wider and fainter the higher."""
-    height, width = skin.shape[:2]
+def shadow_of(seen: list[SeenShaft], recipe: Recipe, size: tuple[int, int], ground_um: float = 0.0) -> Field:
+    """Light left by the soft shadows of shafts, float32 (height, width), 1 where none falls on a plane `ground_um` above the skin.
+
+    A shadow is displaced away from the light with height, and the higher the wider and fainter.
+    """
+    height, width = size
     shape = (height // SHADOW_LAYERS, width // SHADOW_LAYERS)
     light = np.ones(shape[0] * shape[1], np.float32)
     away = -np.array([math.cos(recipe.light_azimuth), math.sin(recipe.light_azimuth)])
     for s in seen:
-        z_px = np.maximum(s.shaft.points_um[:, 2], 0) / s.um_per_px
-        cast = (s.points_px + away * (0.75 * z_px + 0.12 * s.d_px)[:, None]) / SHADOW_LAYERS
+        z_px = np.maximum(s.shaft.points_um[:, 2] - ground_um, 0) / s.um_per_px
+        cast = (s.points_px + away * (recipe.shadow_reach * z_px + 0.12 * s.d_px)[:, None]) / SHADOW_LAYERS
         course = course_of(cast)
         width_px = course.along(s.d_px / SHADOW_LAYERS)
-        sigma = course.along((0.9 + 0.12 * s.d_px + 0.20 * z_px) / SHADOW_LAYERS)
+        sigma = course.along((0.8 + 0.12 * s.d_px + recipe.shadow_soft * z_px) / SHADOW_LAYERS)
         band = band_of(course, float(np.max(width_px / 2 + 2.2 * sigma)) + 1, shape)
         if band is None:
             continue
         dark = soft_cover(band.across, width_px[band.sample], sigma[band.sample]) * band.cap
         light[band.pixel] *= 1 - np.float32(recipe.shadow * s.shaft.opacity * 1.25) * dark
-    field = cv2.resize(light.reshape(shape), (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.resize(light.reshape(shape), (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def paint_shadows(skin: Picture, seen: list[SeenShaft], recipe: Recipe) -> None:
+    """The shadows of all shafts on the skin."""
+    field = shadow_of(seen, recipe, (skin.shape[0], skin.shape[1]))
     # light that reaches a shadow went through skin: shadows are reddish
     skin *= np.power(field[..., None], np.array([1.12, 1.06, 0.9], np.float32))
+
+
+def shade_hair(picture: Picture, owner: NDArray[np.int32], high: list[SeenShaft], recipe: Recipe) -> None:
+    """The shadows of `high` shafts on the hair painted so far."""
+    if not high:
+        return
+    at = owner >= 0
+    field = shadow_of(high, recipe, (picture.shape[0], picture.shape[1]), ground_um=recipe.height_um * 0.6)
+    picture[at] *= (0.35 + 0.65 * field[at])[:, None]
 
 
 def paint_opening(
@@ -113,30 +132,38 @@ def paint_root(skin: Picture, seen: SeenShaft, recipe: Recipe) -> None:
     direction = start - seen.points_px[min(3, len(seen.points_px) - 1)]
     direction = direction / max(float(np.hypot(*direction)), 1e-6)
     rng = np.random.default_rng(seen.shaft.seed)
-    length = float(rng.uniform(140, 380)) / seen.um_per_px[0]
+    length = float(rng.uniform(140, 300) * (0.7 + 0.5 * recipe.roots)) / seen.um_per_px[0]
     part = np.linspace(0, 1, 12)
     points = start + direction * (part * length)[:, None]
     course = course_of(points)
     deep = course.along(part)
     width = course.along(seen.d_px[0] * (1.15 - 0.1 * part))
-    sigma = np.float32(0.6) + deep * np.float32(55 / seen.um_per_px[0])
+    sigma = np.float32(0.6) + deep * np.float32((35 + 30 * recipe.roots) / seen.um_per_px[0])
     band = band_of(course, float(seen.d_px[0] * 0.6 + 2.4 * sigma.max()) + 1, (skin.shape[0], skin.shape[1]))
     if band is None:
         return
     s = band.sample
     alpha = soft_cover(band.across, width[s], sigma[s]) * band.cap * (1 - deep[s]) ** 1.3
+    alpha *= np.float32(min(1.1, 0.45 + 0.55 * recipe.roots))
     # pale roots scatter as the skin around them does: little of them shows
     alpha *= np.float32((0.85 - 0.35 * recipe.melanin) * seen.shaft.opacity * (1.0 if max(seen.shaft.bgr) < 0.5 else 0.3))
+    alpha = np.minimum(alpha, np.float32(0.95))
     flat = skin.reshape(-1, 3)
     under = flat[band.pixel]
     body = np.array(seen.shaft.bgr, np.float32)
     # short wavelengths scatter back before they reach the root: it looks bluer than it is (Tyndall)
-    through = body * 0.55 + under * np.array([0.52, 0.45, 0.41], np.float32)
+    blue = np.float32(0.04 * min(recipe.roots, 1.5))
+    through = body * 0.55 + under * np.array([0.50 + 2.2 * blue, 0.44 + blue, 0.40], np.float32)
     flat[band.pixel] = under + (through - under) * alpha[:, None]
 
 
-def paint_shaft(picture: Picture, owner: NDArray[np.int32], index: int, seen: SeenShaft, recipe: Recipe) -> None:
-    """The shaft over everything painted so far; pixels that it covers by half or more become `index` in `owner` (height, width)."""
+def paint_shaft(
+    picture: Picture, owner: NDArray[np.int32], beneath: NDArray[np.int32], index: int, seen: SeenShaft, recipe: Recipe
+) -> None:
+    """The shaft over everything painted so far; pixels that it covers by half or more become `index` in `owner` (height, width).
+
+    Blur does not count: the mask of a hair out of focus is that of the sharp one. `beneath` takes what `owner` held before.
+    """
     shape = (picture.shape[0], picture.shape[1])
     band = band_of(seen.course, seen.reach_px, shape)
     if band is None:
@@ -152,7 +179,9 @@ def paint_shaft(picture: Picture, owner: NDArray[np.int32], index: int, seen: Se
     flat[band.pixel] = under + (colour - under) * alpha[:, None]
     covered = pixel_cover(across, width) * band.cap * rising >= 0.5
     thin = (width < 2) & (np.abs(across) <= 0.5) & (band.cap * rising >= 0.5)
-    owner.reshape(-1)[band.pixel[covered | thin]] = index
+    taken = band.pixel[covered | thin]
+    beneath.reshape(-1)[taken] = owner.reshape(-1)[taken]
+    owner.reshape(-1)[taken] = index
 
 
 def _rising(seen: SeenShaft) -> Field:
@@ -202,7 +231,8 @@ def _surface(seen: SeenShaft, recipe: Recipe, s: NDArray[np.int64], across: Fiel
         spread = np.sqrt(np.float32(breadth**2) + (0.55 * widen) ** 2)
         lobe = np.exp(-(((t - lamp) / spread) ** 2)) * (np.float32(breadth) / spread)
         facing = 1 - 0.5 * (math.cos(azimuth) * tx + math.sin(azimuth) * ty) ** 2
-        shine = np.float32(strength * (0.42 + 0.3 * recipe.wetness)) * glint * lobe * facing
+        shine = np.float32(strength * recipe.gloss * (0.42 + 0.3 * recipe.wetness)) * glint * lobe * facing
+        shine = np.minimum(shine, np.float32(0.95))
         lamp_colour = np.array([0.98, 0.97, 0.95], np.float32) * 0.75 + body * 0.5
         colour += (np.minimum(lamp_colour, 1) - colour) * shine[:, None]
     return np.asarray(np.clip(colour, 0, 1), np.float32)

@@ -1,4 +1,4 @@
-"""The skin of the stage: tone, marbling, redness, creases, pores, speckle, fine vessels and the shine of a moist surface."""
+"""The skin of the stage: tone, marbling, redness, creases, pores, speckle, freckles and fine vessels."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from device.simulated.fields import Field, Picture, fractal_field, smooth_field
 from device.simulated.recipe import Recipe
+from device.simulated.surface import blanch, shine
 
 # skin as displayed under white LEDs from very light to very dark (BGR 0…1), interpolated by melanin
 TONES = np.array(
@@ -30,16 +31,21 @@ def paint_skin(recipe: Recipe, shape: tuple[int, int], rng: np.random.Generator)
     yellow = fractal_field(rng, shape, 1500 / scale, 3, 0.6)
     marble = fractal_field(rng, shape, 170 / scale, 3, 0.8)
     fine = fractal_field(rng, shape, 42 / scale, 3, 0.85)
-    light = 1 + rough * (0.03 * broad + 0.022 * marble + 0.014 * fine)
+    light = 1 + rough * (0.03 * broad + 0.02 * marble + 0.02 * fine)
     skin = np.empty((*shape, 3), np.float32)
-    blush = np.float32(0.30 + 0.35 * recipe.redness) * blood + np.float32(0.30) * marble
+    # some scalps are blotched, most are even; fine grain is on all of them
+    blotch = np.float32(rng.uniform(0.25, 1.0))
+    blush = np.float32(0.30 + 0.35 * recipe.redness) * blotch * blood + np.float32(0.25) * marble + np.float32(0.12) * fine
     for k in range(3):
-        skin[..., k] = (tone[k] + RED[k] * rough * blush * 0.34 + SALLOW[k] * rough * yellow * 0.22) * light
+        skin[..., k] = (tone[k] + RED[k] * rough * blush * 0.34 + SALLOW[k] * rough * blotch * yellow * 0.22) * light
     relief = _relief(recipe, shape, rng)
     skin *= (1 + rng.uniform(0.006, 0.022) * rough * relief)[..., None]
     _vessels(skin, recipe, rng)
     _pores(skin, recipe, rng)
-    _shine(skin, relief, recipe, rng)
+    _freckles(skin, recipe, rng)
+    blanch(skin, recipe, rng)
+    _furrows(skin, recipe, rng)
+    shine(skin, relief, recipe, rng)
     return skin
 
 
@@ -62,7 +68,7 @@ def _vessels(skin: Picture, recipe: Recipe, rng: np.random.Generator) -> None:
     """Fine branching capillaries under the surface, more of them on inflamed skin."""
     height, width = skin.shape[:2]
     millimetres = width * height * (recipe.um_per_px / 1000) ** 2
-    count = rng.poisson(millimetres * (0.05 + 0.14 * recipe.grades[2]))
+    count = rng.poisson(millimetres * recipe.veins * (0.06 + 0.16 * recipe.grades[2]))
     if count == 0:
         return
     ink = np.zeros((height, width), np.float32)
@@ -79,7 +85,7 @@ def _vessels(skin: Picture, recipe: Recipe, rng: np.random.Generator) -> None:
             fork = path[steps // 2] + np.cumsum(np.stack([np.cos(turn[::-1] + 0.7), np.sin(turn[::-1] + 0.7)], 1)[: steps // 2] * stride, 0)
             cv2.polylines(ink, [np.rint(fork * 16).astype(np.int32)], False, strength * 0.8, max(1, thick - 1), cv2.LINE_AA, 4)
     ink = np.asarray(cv2.GaussianBlur(ink, (0, 0), max(0.7, 7 / recipe.um_per_px)), np.float32)
-    ink *= np.float32(0.55)
+    ink *= np.float32(0.45 + 0.3 * min(recipe.veins, 1.6))
     for k, shade in enumerate((0.40, 0.52, 0.16)):
         skin[..., k] *= 1 - ink * np.float32(shade)
 
@@ -100,15 +106,41 @@ def _pores(skin: Picture, recipe: Recipe, rng: np.random.Generator) -> None:
     skin += (1 - skin) * (ink * np.float32(0.6))[..., None]
 
 
-def _shine(skin: Picture, relief: Field, recipe: Recipe, rng: np.random.Generator) -> None:
-    """LED light mirrored by a moist surface: sparkle on the relief where the film is thick, bluish white."""
-    if recipe.wetness < 0.05:
+def _freckles(skin: Picture, recipe: Recipe, rng: np.random.Generator) -> None:
+    """Brown spots of pigment, soft, none on most scalps; and rarely a mole."""
+    if rng.random() < 0.7:
         return
-    shape = skin.shape[:2]
+    height, width = skin.shape[:2]
+    millimetres = width * height * (recipe.um_per_px / 1000) ** 2
+    ink = np.zeros((height, width), np.float32)
+    for _ in range(min(int(rng.poisson(millimetres * rng.uniform(0.1, 1.0))), 200)):
+        radius = float(rng.lognormal(math.log(70), 0.6)) / recipe.um_per_px
+        axes = (round(radius * 16), round(radius * float(rng.uniform(0.6, 1.0)) * 16))
+        centre = tuple(round(float(v) * 16) for v in rng.uniform((0, 0), (width, height)))
+        cv2.ellipse(ink, centre, axes, float(rng.uniform(0, 180)), 0, 360, float(rng.uniform(0.2, 0.8)), -1, cv2.LINE_AA, 4)
+    ink = np.asarray(cv2.GaussianBlur(ink, (0, 0), max(1.0, 25 / recipe.um_per_px)), np.float32)
+    ink *= np.clip(1 + 0.3 * fractal_field(rng, (height, width), max(3.0, 40 / recipe.um_per_px), 2), 0, 1.6)
+    for k, shade in enumerate((0.55, 0.42, 0.28)):
+        skin[..., k] *= 1 - np.minimum(ink, 1) * np.float32(shade)
+
+
+def _furrows(skin: Picture, recipe: Recipe, rng: np.random.Generator) -> None:
+    """Long fine creases, dark lines with a lit flank, roughly parallel: what a hair is most easily taken for."""
+    if rng.random() < 0.55:
+        return
+    height, width = skin.shape[:2]
     scale = recipe.um_per_px
-    film = np.clip(smooth_field(rng, shape, 1100 / scale) + np.float32(2.2 * recipe.wetness - 1.3), 0, 1.5)
-    facets = fractal_field(rng, shape, 26 / scale, 3, 0.9) + 0.6 * smooth_field(rng, shape, 110 / scale) + 0.35 * relief
-    sparkle = np.clip(facets - np.float32(1.75 - 0.45 * recipe.wetness), 0, 1.2) * film
-    veil = film * np.float32(0.05) * (1 + 0.3 * facets)
-    sheen = np.clip(sparkle * np.float32(0.8) + np.maximum(veil, 0) * np.float32(recipe.wetness), 0, 0.92)
-    skin += (np.array([1.0, 0.99, 0.95], np.float32) - skin) * sheen[..., None]
+    angle = recipe.heading + float(rng.normal(0, 0.9))
+    period = float(rng.uniform(180, 520)) / scale
+    x, y = np.arange(width, dtype=np.float32)[None], np.arange(height, dtype=np.float32)[:, None]
+    across = (x * math.sin(angle) - y * math.cos(angle)) / period
+    across = across + 0.6 * smooth_field(rng, (height, width), 1400 / scale) + 0.10 * smooth_field(rng, (height, width), 260 / scale)
+    line = np.floor(across)
+    away = (across - line - 0.5) * period
+    # every crease has its own strength, and comes and goes along its way
+    which = line.astype(np.int64) - int(line.min())
+    own = rng.uniform(-0.4, 1.0, int(which.max()) + 1).astype(np.float32)[which]
+    strength = np.clip(own + 0.55 * smooth_field(rng, (height, width), 700 / scale), 0, 1) * np.float32(rng.uniform(0.08, 0.3))
+    breadth = np.float32(max(0.7, float(rng.uniform(5, 16)) / scale))
+    dark = np.exp(-((away / breadth) ** 2)) - np.float32(0.4) * np.exp(-(((away - 2 * breadth) / breadth) ** 2))
+    skin *= (1 - strength * dark)[..., None]

@@ -2,8 +2,8 @@
 
 Definitions: a hair counts (`counted`) when at least 24 px of its length lie unoccluded in the frame and it differs from the
 skin by at least 8 grey levels on average; a follicle counts when its ostium lies in the frame and at least one hair that counts
-grows from it. The mask holds pixels that visible hair covers by half or more, and the centre line of hairs thinner than 2 px;
-not what lies under an opaque flake.
+grows from it. The mask holds pixels that hair of that contrast covers by half or more (as sharp geometry: blur takes nothing away), and
+the centre line of hairs thinner than 2 px; not what lies under an opaque flake.
 Pixel centres at integers.
 """
 
@@ -19,6 +19,7 @@ SCHEMA = "scalp-groundtruth/1"
 COUNTED_LENGTH_PX = 24.0
 COUNTED_CONTRAST = 8.0
 FREE, UNDER_HAIR, UNDER_FLAKE = 0, 1, 2
+UNSEEN = 3  # nothing covers the hair there, but its contrast is too low for anybody to see it; told as 0 in JSON
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +27,8 @@ class TrueHair:
     """One hair of a frame.
 
     Attributes:
-        points: float64 (n, 5): x, y, diameter in µm and in px, and what covers it there (FREE, UNDER_HAIR, UNDER_FLAKE); in frame only.
+        points: float64 (n, 5): x, y, diameter in µm and in px, and FREE or what covers it there (UNDER_HAIR, UNDER_FLAKE) or that it is
+            too faint (UNSEEN); in frame only.
         diameter_um, diameter_px: median along it without the tapering tip.
         contrast: mean difference from the skin beside it, grey levels 0–255.
     """
@@ -161,7 +163,7 @@ def _hair_json(hair: TrueHair) -> dict[str, Any]:
         "out_of_focus_px": round(hair.out_of_focus_px, 3),
         "tip": hair.tip,
         "counted": hair.counted,
-        "points": [[round(x, 2), round(y, 2), round(um, 2), round(px, 3), int(o)] for x, y, um, px, o in hair.points.tolist()],
+        "points": [[round(x, 2), round(y, 2), round(um, 2), round(px, 3), int(o) % UNSEEN] for x, y, um, px, o in hair.points.tolist()],
     }
 
 

@@ -71,7 +71,10 @@ def test_hairs_count_by_the_definition(frames: list[RenderedFrame]) -> None:
             points = np.array(hair["points"])
             assert np.all((points[:, 0] >= -0.51) & (points[:, 0] <= 639.51) & (points[:, 1] >= -0.51) & (points[:, 1] <= 479.51))
             assert hair["visible_length_px"] <= hair["length_px"] + 0.01
-            assert np.median(points[:, 2] / points[:, 3]) == pytest.approx(told["scale"]["um_per_px_center"], rel=0.1)
+            assert np.median(points[:, 2] / points[:, 3]) == pytest.approx(
+                told["scale"]["um_per_px_center"],
+                rel=0.1 if hair["out_of_focus_px"] < 0.5 else 0.3,  # what lies high is nearer to the lens
+            )
         json.dumps(told, allow_nan=False)
 
 
@@ -97,7 +100,7 @@ def _bar(d_px: float, angle: float, um_per_px: float = 8.0) -> tuple[np.ndarray,
     seen = see(shaft, lens, recipe)
     assert seen is not None
     picture, owner = np.full((160, 160, 3), 0.8, np.float32), np.full((160, 160), -1, np.int32)
-    paint_shaft(picture, owner, 0, seen, recipe)
+    paint_shaft(picture, owner, owner.copy(), 0, seen, recipe)
     return cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), owner == 0
 
 
