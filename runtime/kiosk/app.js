@@ -25,14 +25,18 @@ class App extends Component {
     this.view = new LiveView(address.href, (why) => this.#changed(why));
     this.state = { now: this.view.snapshot(), overlay: true, open: null, list: [] };
     this.version = null;
-    this.onReady = (/** @type {HTMLCanvasElement} */ picture, /** @type {HTMLCanvasElement} */ overlay) => this.view.start(picture, overlay);
+    this.onReady = (/** @type {HTMLCanvasElement} */ picture, /** @type {HTMLCanvasElement} */ overlay) =>
+      this.view.start(picture, overlay);
     this.onRetry = () => this.view.connection.start();
-    this.onOpen = (/** @type {api.Capture} */ capture, /** @type {api.Capture[]} */ list) => this.setState({ open: capture, list });
+    this.onOpen = (/** @type {api.Capture} */ capture, /** @type {api.Capture[]} */ list) =>
+      this.setState({ open: capture, list });
     this.onShow = (/** @type {api.Capture} */ capture) => this.setState({ open: capture });
     this.onClose = () => this.#close();
     this.onKept = (/** @type {api.Capture} */ capture) => this.captures?.add(capture);
     this.onFlash = () => this.#flash();
-    this.onCaptures = (/** @type {Captures} */ captures) => { this.captures = captures; };
+    this.onCaptures = (/** @type {Captures} */ captures) => {
+      this.captures = captures;
+    };
   }
 
   componentDidMount() {
@@ -40,6 +44,7 @@ class App extends Component {
     document.addEventListener('keydown', (event) => {
       if (event.key === 'o' && !event.ctrlKey && !event.metaKey && !this.state.open) this.#toggleOverlay();
     });
+    // for the bench: what the page itself measured
     window.trichoscopeStats = () => this.view.stats();
     this.#checkVersion();
   }
@@ -105,13 +110,16 @@ class App extends Component {
             <${Quality} measurement=${m} problem=${now.analysisProblem} />
             <div class="charts">
               <${TrendChart} columns=${now.trend} perCm2=${!m || Boolean(m.scale.um_per_px)} />
-              <${DiameterChart} hairs=${m?.hairs ?? []} inUm=${!m || Boolean(m.scale.um_per_px)} cutoffUm=${m?.terminal_vellus?.cutoff_um} />
+              <${DiameterChart} measurement=${m} />
             </div>
           </div>
           <${CaptureBar} ready=${!veil} onKept=${this.onKept} onFlash=${this.onFlash} />
         </aside>
-        ${open && html`<${Detail} capture=${open} newer=${list[at - 1] ?? null} older=${at < 0 ? null : list[at + 1] ?? null}
-          onShow=${this.onShow} onClose=${this.onClose} />`}
+        ${
+          open &&
+          html`<${Detail} capture=${open} newer=${list[at - 1] ?? null} older=${at < 0 ? null : (list[at + 1] ?? null)}
+          onShow=${this.onShow} onClose=${this.onClose} />`
+        }
       </main>`;
   }
 }

@@ -47,7 +47,8 @@ export class CaptureBar extends Component {
 
   /** Keys for a desk: c captures, 1…6 choose the site. @param {KeyboardEvent} event */
   #key(event) {
-    if (event.ctrlKey || event.altKey || event.metaKey || event.repeat || document.querySelector('dialog[open]')) return;
+    if (event.ctrlKey || event.altKey || event.metaKey || event.repeat || document.querySelector('dialog[open]'))
+      return;
     if (event.key === 'c') this.#capture();
     const site = SITES[Number(event.key) - 1];
     if (site) this.#choose(site.id);
@@ -79,24 +80,29 @@ export class CaptureBar extends Component {
   render({ ready }, { site, working, kept, failure }) {
     return html`
       <section class="capture-bar">
-        <div class="sites" role="radiogroup" aria-label=${texts.sites.label}>
-          ${SITES.map((each, index) => html`
-            <button type="button" role="radio" class="site" aria-checked=${site === each.id} data-site=${each.id}
+        <div class="sites" role="group" aria-label=${texts.sites.label}>
+          ${SITES.map(
+            (each, index) => html`
+            <button type="button" class="site" aria-pressed=${site === each.id} data-site=${each.id}
               aria-keyshortcuts=${String(index + 1)} onClick=${() => this.#choose(each.id)}>
               <${Head} x=${each.x} y=${each.y} /><span>${siteName(each.id)}</span>
-            </button>`)}
+            </button>`,
+          )}
         </div>
-        <button type="button" class=${working ? 'capture working' : kept ? 'capture kept' : 'capture'} aria-disabled=${working || !ready}
-          aria-keyshortcuts="c" onClick=${() => this.#capture()}>
+        <button type="button" class=${working ? 'capture working' : kept ? 'capture kept' : 'capture'}
+          aria-disabled=${working || !ready} aria-keyshortcuts="c" onClick=${() => this.#capture()}>
           <i class="shutter"></i><span aria-live="polite">${working ? texts.capture.working : kept || texts.capture.button}</span>
         </button>
         <div class="notices" role="alert">
-          ${failure && html`
+          ${
+            failure &&
+            html`
             <div class="notice">
               <div><b>${failure.text}</b>${failure.remedy && html`<span>${failure.remedy}</span>`}</div>
               <button type="button" class="close" aria-label=${texts.capture.dismiss}
                 onClick=${() => this.setState({ failure: null })}>✕</button>
-            </div>`}
+            </div>`
+          }
         </div>
       </section>`;
   }

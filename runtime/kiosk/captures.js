@@ -4,7 +4,7 @@
  */
 import { html, Component, createRef } from './view.js';
 import { texts } from './texts.js';
-import { clock, number, siteName } from './format.js';
+import { clock, siteName } from './format.js';
 import * as api from './api.js';
 
 const PAGE = 24;
@@ -47,7 +47,10 @@ export class Captures extends Component {
 
   #older() {
     const last = this.state.list[this.state.list.length - 1].id;
-    return this.#read(last, ({ captures, next_before: next }, { list }) => ({ list: together(list, captures), more: next !== null }));
+    return this.#read(last, ({ captures, next_before: next }, { list }) => ({
+      list: together(list, captures),
+      more: next !== null,
+    }));
   }
 
   /**
@@ -74,18 +77,27 @@ export class Captures extends Component {
     return html`
       <nav class="captures" aria-label=${texts.captures.label}>
         <div class="strip" ref=${this.strip}>
-          ${error && html`<div class="strip-note"><span><b>${texts.captures.failed}.</b> ${error.message}. ${error.remedy}</span>
-            <button type="button" onClick=${() => this.reload()}>${texts.captures.retry}</button></div>`}
+          ${
+            error &&
+            html`<div class="strip-note"><span><b>${texts.captures.failed}.</b> ${error.message}. ${error.remedy}</span>
+            <button type="button" onClick=${() => this.reload()}>${texts.captures.retry}</button></div>`
+          }
           ${!error && !list.length && !loading && html`<div class="strip-note">${texts.captures.empty}</div>`}
-          ${list.map((/** @type {api.Capture} */ each) => html`
+          ${list.map(
+            (/** @type {api.Capture} */ each) => html`
             <button type="button" class="thumbnail" key=${each.id} data-capture=${each.id}
-              aria-label=${texts.captures.open(each.site ? siteName(each.site) : '', clock(each.taken_at))} onClick=${() => onOpen(each, list)}>
+              aria-label=${texts.captures.open(each.site ? siteName(each.site) : '', clock(each.taken_at))}
+              onClick=${() => onOpen(each, list)}>
               <img src=${api.thumbnailAddress(each)} alt="" loading="lazy" decoding="async" draggable=${false} />
-              <span class="count">${texts.captures.hairs(number(each.hair_count))}</span>
+              <span class="count">${texts.captures.hairs(each.hair_count)}</span>
               <span class="caption"><b>${each.site ? siteName(each.site) : ''}</b><span>${clock(each.taken_at)}</span></span>
-            </button>`)}
-          ${more && html`<button type="button" class="older" disabled=${loading}
-            onClick=${() => this.#older()}>${texts.captures.more}</button>`}
+            </button>`,
+          )}
+          ${
+            more &&
+            html`<button type="button" class="older" disabled=${loading}
+            onClick=${() => this.#older()}>${texts.captures.more}</button>`
+          }
         </div>
       </nav>`;
   }

@@ -142,11 +142,19 @@ export function TrendChart({ columns, perCm2 }) {
       padding: [6, 14, 0, 0],
       scales: {
         x: { time: false, range: [-TREND_SECONDS, 0] },
-        y: { range: (/** @type {unknown} */ _plot, /** @type {number} */ _low, /** @type {number} */ high) => [0, top(high ?? 0)] },
+        y: {
+          range: (/** @type {unknown} */ _plot, /** @type {number} */ _low, /** @type {number} */ high) => [
+            0,
+            top(high ?? 0),
+          ],
+        },
       },
       series: [{}, { stroke: '#f0f0f0', width: 1.6, fill: 'rgba(240,240,240,0.08)', points: { show: false } }],
       axes: [
-        { ...axis((values) => values.map((v) => (v === 0 ? `0 ${texts.charts.ago}` : String(v).replace('-', '−'))), 40), size: 20 },
+        {
+          ...axis((values) => values.map((v) => (v === 0 ? `0 ${texts.charts.ago}` : String(v).replace('-', '−'))), 40),
+          size: 20,
+        },
         { ...axis((values) => values.map(String), 22), size: 34 },
       ],
     };
@@ -154,8 +162,11 @@ export function TrendChart({ columns, perCm2 }) {
   return html`<${Plot} name="trend" make=${make} data=${columns} label=${perCm2 ? texts.charts.density : texts.charts.count} />`;
 }
 
-/** @param {{hairs: import('./overlay.js').Hair[], inUm: boolean, cutoffUm?: number}} props */
-export function DiameterChart({ hairs, inUm, cutoffUm = 30 }) {
+/** @param {{measurement: import('./numbers.js').Measurement|null}} props */
+export function DiameterChart({ measurement: m }) {
+  const hairs = m?.hairs ?? [];
+  const inUm = !m || Boolean(m.scale.um_per_px);
+  const cutoffUm = m?.terminal_vellus?.cutoff_um ?? 0;
   const { edges, counts, bin } = diameterClasses(hairs, inUm);
   const middles = edges.map((edge) => edge + bin / 2);
   const thin = counts.map((count, index) => (inUm && edges[index] < cutoffUm ? count : null));
@@ -170,7 +181,12 @@ export function DiameterChart({ hairs, inUm, cutoffUm = 30 }) {
       padding: [6, 16, 0, 0],
       scales: {
         x: { time: false, range: [0, last + bin] },
-        y: { range: (/** @type {unknown} */ _plot, /** @type {number} */ _low, /** @type {number} */ high) => [0, Math.max(4, top(high ?? 0))] },
+        y: {
+          range: (/** @type {unknown} */ _plot, /** @type {number} */ _low, /** @type {number} */ high) => [
+            0,
+            Math.max(4, top(high ?? 0)),
+          ],
+        },
       },
       series: [{}, series(VELLUS), series(TERMINAL)],
       axes: [

@@ -56,10 +56,14 @@ export class Detail extends Component {
     }
   }
 
+  #pictureMissing() {
+    this.setState({ error: new api.ApiError(texts.detail.pictureMissing, texts.detail.pictureRemedy, 0) });
+  }
+
   #draw() {
     const canvas = /** @type {HTMLCanvasElement|null} */ (this.overlay.current);
     if (!canvas) return;
-    const measurement = this.state.overlay ? this.state.capture?.measurement ?? null : null;
+    const measurement = this.state.overlay ? (this.state.capture?.measurement ?? null) : null;
     drawOverlay(canvas, measurement, { colourOf: (id) => this.colours.of(id), highlight: this.state.chosen });
   }
 
@@ -102,14 +106,20 @@ export class Detail extends Component {
           <button type="button" disabled=${!older} onClick=${() => older && onShow(older)}>${texts.detail.older} ›</button>
         </header>
         <div class="well">
-          <div class="stage" style=${{ '--ratio': String(ratio) }} tabindex="0" role="application" aria-label=${texts.detail.picture}
+          <div class="stage" style=${{ '--ratio': String(ratio) }} tabindex="0" role="application"
+            aria-label=${texts.detail.picture}
             onPointerMove=${(/** @type {PointerEvent} */ e) => this.#point(e)}
             onPointerDown=${(/** @type {PointerEvent} */ e) => this.#point(e)}
             onKeyDown=${(/** @type {KeyboardEvent} */ e) => this.#key(e)}>
-            <img class="picture" src=${api.pictureAddress(asked)} alt="" draggable=${false} />
+            <img class="picture" src=${api.pictureAddress(asked)} alt="" draggable=${false}
+              onError=${() => this.#pictureMissing()} />
             <canvas class="overlay" ref=${this.overlay}></canvas>
             ${m && html`<${ScaleMark} umPerPx=${m.scale.um_per_px} widthPx=${m.width_px} />`}
-            ${error && html`<div class="veil"><b>${texts.detail.failed}</b><span>${error.message}. ${error.remedy}</span></div>`}
+            ${
+              error &&
+              html`<div class="veil"><b>${texts.detail.failed}</b>
+              <span>${error.message}. ${error.remedy}</span></div>`
+            }
           </div>
         </div>
         <aside class="panel">
@@ -118,7 +128,7 @@ export class Detail extends Component {
               waiting=${!capture && !error} none=${Boolean(capture) && !m} />
             <${Numbers} measurement=${m} />
             <${Quality} measurement=${m} />
-            <${DiameterChart} hairs=${m?.hairs ?? []} inUm=${!m || Boolean(m.scale.um_per_px)} cutoffUm=${m?.terminal_vellus?.cutoff_um} />
+            <${DiameterChart} measurement=${m} />
           </div>
         </aside>
       </dialog>`;
@@ -132,13 +142,17 @@ function HairNote({ hair, umPerPx, colour, waiting, none }) {
     return html`<div class="hair-note" role="status"><span class="hint">${words}</span></div>`;
   }
   const thin = umPerPx && hair.diameter_um === null && hair.diameter_um_max !== null;
-  const value = thin ? texts.detail.thinner(number(hair.diameter_um_max)) : number(umPerPx ? hair.diameter_um : hair.diameter_px, umPerPx ? 0 : 1);
+  const value = thin
+    ? texts.detail.thinner(number(hair.diameter_um_max))
+    : number(umPerPx ? hair.diameter_um : hair.diameter_px, umPerPx ? 0 : 1);
   return html`
     <div class="hair-note" role="status">
       <i class="swatch" style=${{ background: colour }}></i>
-      <div class="reading"><span class="value">${value}</span>${!thin && html`<span class="unit">${umPerPx ? texts.numbers.um : texts.numbers.px}</span>`}
+      <div class="reading"><span class="value">${value}</span>
+        <span class="unit">${thin ? '' : umPerPx ? texts.numbers.um : texts.numbers.px}</span>
         <span class="error">${umPerPx && !thin ? plusMinus(hair.diameter_um_std) : ''}</span></div>
       <div class="rest">${texts.detail.hair(hair.id + 1)} · ${texts.detail.length} ${length(hair.length_px, umPerPx)}<br />
-        ${hair.rooted ? texts.detail.rooted : texts.detail.unrooted} · ${texts.detail.confidence(percent(hair.confidence))}</div>
+        ${hair.rooted ? texts.detail.rooted : texts.detail.unrooted} ·
+        ${' '}${texts.detail.confidence(percent(hair.confidence))}</div>
     </div>`;
 }

@@ -79,10 +79,17 @@ export class LiveView {
         this.broken += 1;
       },
       onSize: (width, height) => {
-        /** @type {HTMLElement|null} */ (picture.closest('.stage'))?.style.setProperty('--ratio', String(width / height));
+        /** @type {HTMLElement|null} */ (picture.closest('.stage'))?.style.setProperty(
+          '--ratio',
+          String(width / height),
+        );
       },
     });
     new ResizeObserver(() => this.#drawOverlay()).observe(overlay);
+    document.addEventListener('visibilitychange', () => {
+      // a hidden page draws nothing, so the server lets go of it after a while
+      if (!document.hidden && this.connectionState.status === 'lost') this.connection.start();
+    });
     this.connection.start();
   }
 
@@ -156,7 +163,10 @@ export class LiveView {
     this.next = { sequence, measurement };
     const now = performance.now();
     this.results.note(now);
-    this.trend.note(now, measurement.density_per_cm2?.value ?? (measurement.scale.um_per_px ? null : measurement.hair_count));
+    this.trend.note(
+      now,
+      measurement.density_per_cm2?.value ?? (measurement.scale.um_per_px ? null : measurement.hair_count),
+    );
     const arrived = this.pacing.waiting && sequence !== this.shown.sequence ? this.pacing.arrived(sequence) : undefined;
     if (arrived) this.picture?.showAgain(arrived).catch(() => this.#showResult());
     else requestAnimationFrame(() => this.#showResult());
@@ -177,7 +187,9 @@ export class LiveView {
 
   #drawOverlay() {
     if (!this.overlay) return;
-    drawOverlay(this.overlay, this.overlayOn ? this.result?.measurement ?? null : null, { colourOf: (id) => this.colours.of(id) });
+    drawOverlay(this.overlay, this.overlayOn ? (this.result?.measurement ?? null) : null, {
+      colourOf: (id) => this.colours.of(id),
+    });
     this.#placeOverlay();
   }
 

@@ -23,6 +23,7 @@ import { number, percent, plusMinus } from './format.js';
  * }} Measurement
  */
 
+const DOUBTFUL = 0.5; // below this the reliability of the hair detection is shown as a warning
 const MEDIAN_OVER_MEAN = 1.2533; // standard error of a median over that of a mean, √(π/2), for normal values
 
 /**
@@ -50,7 +51,7 @@ export function perFollicle(counts) {
 /** @param {{measurement: Measurement|null, stale?: boolean}} props */
 export function Numbers({ measurement: m, stale = false }) {
   const hasScale = Boolean(m?.scale.um_per_px);
-  const diameter = hasScale ? m?.diameter_um ?? null : m?.diameter_px ?? null;
+  const diameter = hasScale ? (m?.diameter_um ?? null) : (m?.diameter_px ?? null);
   const density = m?.density_per_cm2 ?? null;
   const perUnit = perFollicle(m?.hairs_per_follicle ?? []);
   return html`
@@ -97,14 +98,20 @@ function TerminalVellus({ share }) {
       <div class="row">
         <span><i class="key terminal"></i>${texts.numbers.terminal} <b>${percent(terminal)}</b></span>
         <span class="note">${share ? texts.numbers.cutoff(number(share.cutoff_um)) : ''}${
-          share?.undetermined ? ` · ${texts.numbers.undetermined(share.undetermined)}` : ''}</span>
+          share?.undetermined ? ` · ${texts.numbers.undetermined(share.undetermined)}` : ''
+        }</span>
         <span><i class="key vellus"></i>${texts.numbers.vellus} <b>${percent(vellus)}</b></span>
       </div>
-      <div class="bar" role="img" aria-label=${`${texts.numbers.terminal} ${percent(terminal)}, ${texts.numbers.vellus} ${percent(vellus)}`}>
+      <div class="bar" role="img" aria-label=${sharesInWords(terminal, vellus)}>
         <div class="terminal" style=${{ flexGrow: terminal ?? 0 }}></div>
         <div class="vellus" style=${{ flexGrow: vellus ?? 0 }}></div>
       </div>
     </div>`;
+}
+
+/** @param {number|null} terminal @param {number|null} vellus */
+function sharesInWords(terminal, vellus) {
+  return `${texts.numbers.terminal} ${percent(terminal)}, ${texts.numbers.vellus} ${percent(vellus)}`;
 }
 
 /** @param {Density|null} density */
@@ -134,7 +141,7 @@ export function Quality({ measurement: m, problem = '' }) {
     <section class=${!m ? 'quality' : good ? 'quality ok' : 'quality poor'} aria-label=${texts.quality.label}>
       <i class="lamp"></i>
       <div class="words"><b>${title}</b><span class="reasons">${reasons.join(' · ')}</span></div>
-      <div class="reliability" title=${texts.quality.reliability}>
+      <div class=${m && m.segmentation.reliability < DOUBTFUL ? 'reliability low' : 'reliability'}>
         <span class="label">${texts.quality.reliability}</span>
         <b>${m ? texts.quality.reliable(percent(m.segmentation.reliability)) : texts.none}</b>
       </div>

@@ -27,7 +27,8 @@ export class Canvases extends Component {
 
   render() {
     return html`<div class="canvases">
-      <canvas class="picture" ref=${this.picture} role="img" aria-label=${texts.live.picture}></canvas><canvas class="overlay" ref=${this.overlay} aria-hidden="true"></canvas>
+      <canvas class="picture" ref=${this.picture} role="img" aria-label=${texts.live.picture}></canvas>
+      <canvas class="overlay" ref=${this.overlay} aria-hidden="true"></canvas>
     </div>`;
   }
 }
@@ -41,11 +42,14 @@ export function Stage({ onReady, veil, umPerPx, widthPx, behind, onRetry }) {
         ${!veil && widthPx > 0 && html`<${ScaleMark} umPerPx=${umPerPx} widthPx=${widthPx} />`}
         ${!veil && behind && html`<span class="badge behind">${texts.live.behind}</span>`}
         <div class="flash"></div>
-        ${veil && html`
+        ${
+          veil &&
+          html`
           <div class="veil" role="alert">
             <b>${veil.title}</b><span>${veil.detail}</span>
             ${veil.retry && html`<button type="button" onClick=${onRetry}>${texts.live.retry}</button>`}
-          </div>`}
+          </div>`
+        }
       </div>
     </div>`;
 }

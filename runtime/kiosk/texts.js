@@ -120,10 +120,11 @@ export const texts = {
     label: 'Captures',
     empty: 'Captures appear here, newest first.',
     more: 'Older',
-    open: (/** @type {string} */ site, /** @type {string} */ time) => (site ? `Open ${site}, ${time}` : `Open the capture of ${time}`),
+    open: (/** @type {string} */ site, /** @type {string} */ time) =>
+      site ? `Open ${site}, ${time}` : `Open the capture of ${time}`,
     failed: 'The list of captures could not be read',
     retry: 'Read again',
-    hairs: (/** @type {string} */ n) => `${n} hairs`,
+    hairs: (/** @type {number} */ n) => (n === 1 ? '1 hair' : `${n} hairs`),
   },
 
   detail: {
@@ -133,6 +134,8 @@ export const texts = {
     older: 'Older',
     loading: 'Opening…',
     failed: 'This capture could not be opened',
+    pictureMissing: 'Its picture is not in the store',
+    pictureRemedy: 'Restore it from a backup.',
     touch: 'Touch a hair to see its diameter; arrow keys go from hair to hair.',
     picture: 'The kept picture with its hairs; arrow keys go from hair to hair',
     hair: (/** @type {number} */ n) => `Hair ${n}`,

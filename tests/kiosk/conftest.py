@@ -49,7 +49,7 @@ class WatchedPages:
         return [text for text in self.errors if not any(part in text for part in self.expected)]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser():
     executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if executable is None:
@@ -61,7 +61,7 @@ def browser():
         browser.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def daemon(browser, tmp_path_factory):
     """The daemon on the simulated microscope, with a state folder of its own."""
     with DaemonProcess("simulated:", tmp_path_factory.mktemp("kiosk") / "state") as process:

@@ -18,7 +18,7 @@ def capture(page):
 
 def test_capturing_stores_and_lists_newest_first(page, daemon):
     page.locator(".site[data-site='vertex']").click()
-    assert page.locator(".site[data-site='vertex']").get_attribute("aria-checked") == "true"
+    assert page.locator(".site[data-site='vertex']").get_attribute("aria-pressed") == "true"
     posted = []
     page.on("request", lambda request: posted.append(request.post_data) if request.method == "POST" else None)
     capture(page)
