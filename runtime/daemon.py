@@ -130,14 +130,19 @@ class Daemon:
             log.info("serving", address=address_of(bound), camera=settings.camera.uri, version=__version__)
             self._announce(address_of(bound))
 
+        def stopping() -> None:
+            """All at once, and before the connections end: the daemon has two seconds in all, not for each part."""
+            log.info("stopping")
+            parts.captures.ask_to_stop()
+            parts.analysis.ask_to_stop()
+
         app = make_app(parts, port=bound.getsockname()[1], max_clients=settings.server.max_clients)
-        self._server = PageServer(app, serving)
+        self._server = PageServer(app, serving, stopping)
         _start(stack, "supervision", Supervisor(parts.reports, manager, nudge=parts.bridge.wake, end=self._lose_part))
         stop_signal.stop_gently()
         if self._stop_wanted:  # before there was a server to tell
             return
         asyncio.run(self._server.serve_on(bound, parts.bridge))
-        log.info("stopping")
 
     def _start_parts(self, stack: ExitStack) -> Parts:
         settings = self._settings

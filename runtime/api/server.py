@@ -56,8 +56,8 @@ def address_of(bound: socket.socket) -> str:
 class PageServer(uvicorn.Server):
     """uvicorn that says when it serves."""
 
-    def __init__(self, app: Guard, on_serving: Callable[[], None]) -> None:
-        """Serve `app`; `on_serving` is called once, on the event loop."""
+    def __init__(self, app: Guard, on_serving: Callable[[], None], on_stopping: Callable[[], None]) -> None:
+        """Serve `app`; `on_serving` and `on_stopping` are called once, on the event loop, and must not wait."""
         super().__init__(
             uvicorn.Config(
                 app,
@@ -73,12 +73,18 @@ class PageServer(uvicorn.Server):
             )
         )
         self._on_serving = on_serving
+        self._on_stopping = on_stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to serve."""
         await super().startup(sockets)
         if self.started:
             self._on_serving()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the connections."""
+        self._on_stopping()
+        await super().shutdown(sockets)
 
     def stop(self) -> None:
         """Have `serve_on` return soon. Any thread."""

@@ -90,6 +90,7 @@ class AnalysisWorker:
         self._listener = listener
         self._stop_deadline_s = stop_deadline_s
         self._stopping = threading.Event()
+        self._stop_by = 0.0
         self._lock = threading.Lock()
         self._latest: LiveResult | None = None
         self._status = AnalysisStatus("waiting", "waiting for the first picture", time.monotonic_ns())
@@ -100,10 +101,16 @@ class AnalysisWorker:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._stopping.set()
-        self._thread.join(self._stop_deadline_s)
+        self.ask_to_stop()
+        self._thread.join(max(0.0, self._stop_by - time.monotonic()))
         if self._thread.is_alive():
             log.error("the live analysis did not stop in time", deadline_s=self._stop_deadline_s)
+
+    def ask_to_stop(self) -> None:
+        """End after the frame in work. Returns at once; idempotent."""
+        if not self._stopping.is_set():
+            self._stop_by = time.monotonic() + self._stop_deadline_s
+            self._stopping.set()
 
     @property
     def status(self) -> AnalysisStatus:

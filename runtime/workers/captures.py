@@ -70,6 +70,7 @@ class CaptureWorker(Generic[Row]):
         self._waiting: deque[CaptureRequest[Row]] = deque()
         self._changed = threading.Condition()  # guards the queue and the wish to stop
         self._stopping = False
+        self._stop_by = 0.0
         self._beat_ns = time.monotonic_ns()
         self._problem: str | None = None
         self._working = False
@@ -80,16 +81,24 @@ class CaptureWorker(Generic[Row]):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
-        self._thread.join(self._stop_deadline_s)
+        self.ask_to_stop()
+        self._thread.join(max(0.0, self._stop_by - time.monotonic()))
         if self._thread.is_alive():
             log.error("a capture in work did not end in time", deadline_s=self._stop_deadline_s)
-        while self._waiting:
-            request = self._waiting.popleft()
+
+    def ask_to_stop(self) -> None:
+        """Take no more requests, answer those that wait with an error, and end after the one in work. Returns at once; idempotent."""
+        with self._changed:
+            if self._stopping:
+                return
+            self._stopping = True
+            self._stop_by = time.monotonic() + self._stop_deadline_s
+            refused = list(self._waiting)
+            self._waiting.clear()
+            self._changed.notify_all()
+        for request in refused:
             if request.outcome.set_running_or_notify_cancel():
-                request.outcome.set_exception(TrichoscopeError("the capture was not kept: the program is ending. Capture again"))
+                request.outcome.set_exception(TrichoscopeError("the capture was not kept, the program is ending: capture again"))
 
     @property
     def alive(self) -> bool:

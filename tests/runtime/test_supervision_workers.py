@@ -161,18 +161,18 @@ def test_what_fails_is_told_to_its_owner_and_the_next_is_kept(shelf):
         assert (worker.failed, worker.kept) == (1, 1)
 
 
-def test_leaving_finishes_the_one_in_work_and_answers_those_that_wait(shelf):
+def test_asked_to_stop_it_answers_those_that_wait_at_once(shelf):
     shelf.go_on.clear()
     with CaptureWorker(shelf.keep, shelf.probe) as worker:
         in_work, waits = worker.submit(frame(1), None), worker.submit(frame(2), None)
         assert shelf.begun.acquire(timeout=20)
-        shelf.go_on.set()
-    assert in_work.result(0) == (1, None)
-    if not waits.done() or waits.exception(0):
-        with pytest.raises(TrichoscopeError, match="Capture again"):
+        worker.ask_to_stop()
+        with pytest.raises(TrichoscopeError, match="the program is ending"):
             waits.result(0)
-    with pytest.raises(BusyError, match="ending"):
-        worker.submit(frame(3), None)
+        shelf.go_on.set()
+        assert in_work.result(20) == (1, None)
+        with pytest.raises(BusyError, match="ending"):
+            worker.submit(frame(3), None)
 
 
 def test_a_capture_withdrawn_while_it_waits_is_not_kept(shelf):
