@@ -33,14 +33,14 @@ class Pieces:
     def touched_by(self, mask: Mask) -> NDArray[np.bool_]:
         """Whether some pixel of each piece is in `mask`, bool (n,)."""
         touched = np.zeros(self.width.size, np.bool_)
-        touched[self.labels[mask]] = True
+        touched[self.labels.ravel()[np.flatnonzero(mask)]] = True
         return touched
 
     def where(self, wanted: NDArray[np.bool_]) -> Mask:
         """The pixels of the `wanted` pieces, bool (n,)."""
         chosen = wanted.copy()
         chosen[0] = False
-        found: Mask = chosen[self.labels]
+        found: Mask = np.take(chosen, self.labels)
         return found
 
 
@@ -50,18 +50,19 @@ def pieces(mask: Mask, values: NDArray[Any], connectivity: int, largest: float =
     Pixels touching by a corner are one piece with `connectivity` 8 and two with 4. Pieces of more than `largest` pixels are not
     measured: their width is infinite and their length 0.
     """
-    count, found, statistics, _ = cv2.connectedComponentsWithStatsWithAlgorithm(
-        mask.astype(np.uint8), connectivity, cv2.CV_32S, cv2.CCL_DEFAULT
-    )
+    # the algorithm is named for speed: twice that of the default
+    count, found, box, _ = cv2.connectedComponentsWithStatsWithAlgorithm(mask.view(np.uint8), connectivity, cv2.CV_32S, cv2.CCL_GRANA)
     labels = np.asarray(found, np.int32)
-    area = statistics[:, cv2.CC_STAT_AREA].astype(np.float64)
+    area = box[:, cv2.CC_STAT_AREA].astype(np.float64)
     area[0] = 0
-    extent = np.hypot(statistics[:, cv2.CC_STAT_WIDTH], statistics[:, cv2.CC_STAT_HEIGHT])
+    extent = np.hypot(box[:, cv2.CC_STAT_WIDTH], box[:, cv2.CC_STAT_HEIGHT])
     measured = area <= largest
-    chosen = mask if measured.all() else mask & measured[labels]
-    depth = np.asarray(cv2.distanceTransform(chosen.astype(np.uint8), cv2.DIST_L2, 3), np.float32)
-    inside = labels[chosen]
+    chosen = mask if measured.all() else mask & np.take(measured, labels)
+    depth = np.asarray(cv2.distanceTransform(chosen.view(np.uint8), cv2.DIST_L2, 3), np.float32)
+    at = np.flatnonzero(chosen)
+    inside = labels.ravel()[at]
     radius = np.zeros(count, np.float32)
-    np.maximum.at(radius, inside, np.minimum(depth[chosen], np.float32(max(mask.shape))))  # without any outside, depth is endless
+    np.maximum.at(radius, inside, np.minimum(depth.ravel()[at], np.float32(max(mask.shape))))  # without any outside, depth is endless
     width = np.where(measured, 2 * radius.astype(np.float64) + 1e-3, np.inf)
-    return Pieces(labels, width, area / width, extent, np.bincount(inside, values[chosen], minlength=count) / np.maximum(area, 1))
+    mean = np.bincount(inside, np.ravel(values)[at], minlength=count) / np.maximum(area, 1)
+    return Pieces(labels, width, area / width, extent, mean)
