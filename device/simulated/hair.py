@@ -153,8 +153,14 @@ def grow_shaft(recipe: Recipe, unit: Unit, heading: float, place: int, rng: np.r
     flat = np.sqrt(np.clip(1 - (np.gradient(z, step)) ** 2, 0.2, 1))
     around = rng.uniform(0, 2 * math.pi)
     off = rng.uniform(0.15, 0.8) * unit.radius_um * 0.55 if unit.hairs > 1 else 0.0
-    x = unit.x_um + off * math.cos(around) + np.concatenate([[0], np.cumsum(np.cos(turn) * flat * step)[:-1]])
-    y = unit.y_um + off * math.sin(around) + np.concatenate([[0], np.cumsum(np.sin(turn) * flat * step)[:-1]])
+    east, south = off * math.cos(around), off * math.sin(around)
+    if unit.hairs > 1 and rng.random() < recipe.tight:  # side by side, touching or nearly
+        aside = (place - (unit.hairs - 1) / 2) * recipe.diameter_um * rng.uniform(0.7, 1.3)
+        back = rng.normal(0, 0.8) * recipe.diameter_um
+        east = -aside * math.sin(heading) + back * math.cos(heading)
+        south = aside * math.cos(heading) + back * math.sin(heading)
+    x = unit.x_um + east + np.concatenate([[0], np.cumsum(np.cos(turn) * flat * step)[:-1]])
+    y = unit.y_um + south + np.concatenate([[0], np.cumsum(np.sin(turn) * flat * step)[:-1]])
     # a shaft is elliptical and turns as it grows: its projected width breathes slowly
     d = nominal * (1 + 0.035 * smooth_line(rng, n, 900 / step))
     if tip == "taper":

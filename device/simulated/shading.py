@@ -200,14 +200,17 @@ def _surface(seen: SeenShaft, recipe: Recipe, s: NDArray[np.int64], across: Fiel
     shaft = seen.shaft
     rng = np.random.default_rng(shaft.seed)
     half = np.sqrt((width / 2) ** 2 + 1.2 * sigma**2)
-    t = np.clip(across / half, -1, 1)
+    # what is too narrow to show a flank and a middle takes the mean of both, or it would break up into dots
+    t = np.clip(across / half, -1, 1) * np.clip((width - 1) / 3, 0.3, 1)
     round_ = np.sqrt(1 - t * t)
     count = len(seen.course.x)
     body = np.array(shaft.bgr, np.float32)
     lane = np.rint((t + 1) * (LANES - 1) / 2).astype(np.int64)
     wander = smooth_line(rng, count, 90.0)[s]
     mottle = _fibres(rng, count, 38.0)[s, lane]
-    glint = np.clip(0.75 + 0.4 * smooth_line(rng, count, 70.0)[s] + 0.35 * _fibres(rng, count, 16.0)[s, lane], 0.05, 1.8)
+    broken = (0.3 + 0.5 * recipe.wetness * np.clip(0.5 + smooth_line(rng, count, 200.0), 0, 1.5))[s] / (1 + 2 * sigma * sigma)
+    glint = 0.75 + 0.4 * smooth_line(rng, count, 70.0)[s] + broken * _fibres(rng, count, 14.0)[s, lane]
+    glint = np.clip(glint, 0.05, 1.8 + recipe.wetness)
     # cuticle scales: fine rings across the shaft, only where they can be resolved
     resolved = np.clip((width - 8) / 10, 0, 1)
     rings = smooth_line(rng, count, 3.0)[np.clip(s + np.rint(1.5 * t * t).astype(np.int64), 0, count - 1)] * resolved
@@ -224,6 +227,8 @@ def _surface(seen: SeenShaft, recipe: Recipe, s: NDArray[np.int64], across: Fiel
         colour = body * (shade * medulla)[:, None]
     tx, ty = seen.course.tx[s], seen.course.ty[s]
     widen = sigma / half
+    # wet cuticle splits the light of the lamps
+    split = 1 + np.float32(0.22 * max(recipe.wetness - 0.3, 0.0)) * np.stack([smooth_line(rng, count, 9.0)[s] for _ in range(3)], 1)
     for turn, strength, breadth in ((0.0, 1.0, 0.17), (2.3, 0.7, 0.13), (4.1, 0.45, 0.11)):
         azimuth = recipe.light_azimuth + turn
         # a cylinder mirrors a lamp where its normal halves the angle to the viewer: at the lamp's offset across the shaft
@@ -234,5 +239,5 @@ def _surface(seen: SeenShaft, recipe: Recipe, s: NDArray[np.int64], across: Fiel
         shine = np.float32(strength * recipe.gloss * (0.42 + 0.3 * recipe.wetness)) * glint * lobe * facing
         shine = np.minimum(shine, np.float32(0.95))
         lamp_colour = np.array([0.98, 0.97, 0.95], np.float32) * 0.75 + body * 0.5
-        colour += (np.minimum(lamp_colour, 1) - colour) * shine[:, None]
+        colour += (np.minimum(lamp_colour * split, 1) - colour) * shine[:, None]
     return np.asarray(np.clip(colour, 0, 1), np.float32)

@@ -136,7 +136,8 @@ def _furrows(skin: Picture, recipe: Recipe, rng: np.random.Generator) -> None:
     across = (x * math.sin(angle) - y * math.cos(angle)) / period
     across = across + 0.6 * smooth_field(rng, (height, width), 1400 / scale) + 0.10 * smooth_field(rng, (height, width), 260 / scale)
     line = np.floor(across)
-    away = (across - line - 0.5) * period
+    slope = np.hypot(cv2.Sobel(across, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(across, cv2.CV_32F, 0, 1, scale=1 / 8))
+    away = (across - line - 0.5) / np.maximum(slope, np.float32(0.3 / period))
     # every crease has its own strength, and comes and goes along its way
     which = line.astype(np.int64) - int(line.min())
     own = rng.uniform(-0.4, 1.0, int(which.max()) + 1).astype(np.float32)[which]

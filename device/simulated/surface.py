@@ -9,6 +9,7 @@ import numpy as np
 from device.simulated.fields import Field, Picture, fractal_field, smooth_field
 from device.simulated.recipe import Recipe
 
+GLISTENING = 0.6  # wetness above which a continuous film covers the skin
 LAMP = np.array([1.0, 0.99, 0.95], np.float32)
 FILM = np.array([0.74, 0.73, 0.69], np.float32)  # keratin soaked and lit by cold LEDs
 
@@ -18,14 +19,18 @@ def blanch(skin: Picture, recipe: Recipe, rng: np.random.Generator) -> None:
     if recipe.pallor < 0.02:
         return
     shape = skin.shape[:2]
-    patches = np.clip(0.75 + 0.3 * fractal_field(rng, shape, 1500 / recipe.um_per_px, 3), 0, 1) * np.float32(0.85 * recipe.pallor)
+    uneven = np.float32(rng.uniform(0.05, 0.3))
+    patches = np.clip(0.85 + uneven * fractal_field(rng, shape, 1500 / recipe.um_per_px, 3), 0, 1) * np.float32(0.9 * recipe.pallor)
     light = np.float32(0.35 + 0.65 * skin.mean() / 0.6)
-    skin += (FILM * light - skin) * patches[..., None]
+    skin += (FILM * light * np.float32(rng.uniform(0.85, 1.0)) - skin) * patches[..., None]
 
 
 def shine(skin: Picture, relief: Field, recipe: Recipe, rng: np.random.Generator) -> None:
     """LED light mirrored by a moist surface: a veil and sparkle on the relief where the film is thick, bluish white."""
     if recipe.wetness < 0.05:
+        return
+    if recipe.wetness > GLISTENING:
+        _glitter(skin, relief, recipe, rng)
         return
     shape = skin.shape[:2]
     scale = recipe.um_per_px
@@ -36,18 +41,25 @@ def shine(skin: Picture, relief: Field, recipe: Recipe, rng: np.random.Generator
     veil = film * np.float32(0.05) * (1 + 0.3 * facets)
     sheen = np.clip(sparkle * np.float32(0.8) + np.maximum(veil, 0) * np.float32(recipe.wetness), 0, 0.92)
     skin += (LAMP - skin) * sheen[..., None]
-    if recipe.wetness > 0.55:
-        _glitter(skin, film, recipe, rng)
 
 
-def _glitter(skin: Picture, film: Field, recipe: Recipe, rng: np.random.Generator) -> None:
-    """Thousands of tiny mirrors of several lamps, dashes along the wrinkles of a soaked surface."""
+def _glitter(skin: Picture, relief: Field, recipe: Recipe, rng: np.random.Generator) -> None:
+    """A soaked surface: facets of every size each send a lamp back or not, most a little, few fully; some split its colours."""
     shape = skin.shape[:2]
-    angle = recipe.heading + float(rng.normal(0, 0.4))
-    dashes = smooth_field(rng, shape, max(1.8, 16 / recipe.um_per_px), stretch=float(rng.uniform(1.5, 4.0)), angle=angle)
-    patch = np.clip(0.6 + 0.7 * fractal_field(rng, shape, 420 / recipe.um_per_px, 3), 0, 1.6) * np.minimum(film, 1)
-    bright = np.clip(dashes * patch - np.float32(1.5 - 0.7 * recipe.wetness), 0, 0.9)
-    skin += (LAMP - skin) * np.minimum(bright * np.float32(1.1), 0.95)[..., None]
+    scale = recipe.um_per_px
+    angle = recipe.heading + float(rng.normal(0, 0.6))
+    size = max(2.0, float(rng.uniform(10, 24)) / scale)
+    fine = smooth_field(rng, shape, size, stretch=float(rng.uniform(1.05, 2.5)), angle=angle)
+    middle = smooth_field(rng, shape, 2.4 * size)
+    coarse = fractal_field(rng, shape, float(rng.uniform(60, 160)) / scale, 2, 0.7)
+    where = fractal_field(rng, shape, float(rng.uniform(300, 900)) / scale, 3, 0.7)
+    facing = 0.6 * fine + 0.55 * middle + 0.5 * coarse + 0.25 * relief + np.float32(rng.uniform(0.15, 0.6)) * where
+    sharp = np.float32(rng.uniform(0.9, 1.7))
+    level = np.float32(rng.uniform(0.012, 0.04) * (0.5 + recipe.wetness))
+    mirrored = np.minimum(level * np.exp(np.clip(sharp * facing, -4, 4.5)), 0.9)
+    colour = 1 + np.float32(rng.uniform(0.0, 0.25)) * np.stack([smooth_field(rng, shape, size) for _ in range(3)], 2)
+    skin *= (1 + np.float32(0.03) * np.clip(middle + coarse, -2, 2))[..., None]
+    skin += (LAMP * np.clip(colour, 0.55, 1.0) - skin) * mirrored[..., None]
 
 
 def droplets(picture: Picture, recipe: Recipe, rng: np.random.Generator) -> None:

@@ -54,7 +54,8 @@ def test_visible_centre_lines_lie_in_the_mask_and_the_mask_around_centre_lines(f
 def test_the_mask_is_as_large_as_length_times_width(frames: list[RenderedFrame]) -> None:
     for frame in frames:
         drawn = sum(float(np.sum(h.points[h.points[:, 4] == FREE, 3])) * h.length_px / max(len(h.points), 1) for h in frame.truth.hairs)
-        assert frame.mask.sum() == pytest.approx(drawn, rel=0.08)
+        # a little more: where hairs lie side by side, the flank of one shows beside another that covers its centre line
+        assert 0.95 * drawn < frame.mask.sum() < 1.12 * drawn
 
 
 def test_hairs_count_by_the_definition(frames: list[RenderedFrame]) -> None:
