@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.runtime.strokes import SKIN, Stroke, analysed, drawn
+
+
+def with_roots(strokes: list[Stroke], roots: list[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
+    """Drawn hairs and a dark blurred spot where each goes on below the skin."""
+    mask, picture = drawn(strokes)
+    shade = np.zeros(mask.shape, np.float32)
+    for x, y in roots:
+        cv2.circle(shade, (round(x), round(y)), 9, 1.0, -1)
+    shade = cv2.GaussianBlur(shade, (0, 0), 3)[:, :, None]
+    return mask, np.minimum(picture, SKIN - 70 * shade).astype(np.uint8)
+
+
+def test_the_dark_end_is_the_root_and_comes_first() -> None:
+    mask, picture = with_roots([([(60, 120), (250, 90)], 9)], [(56, 121)])
+    hairs, ostia = analysed(mask, picture)
+    assert [hair.rooted for hair in hairs] == [True]
+    assert hairs[0].points[0] == pytest.approx([60, 120], abs=8)
+    assert len(ostia) == 1 and ostia[0].hairs == (0,)
+
+
+def test_hairs_of_one_unit_share_an_ostium() -> None:
+    strokes: list[Stroke] = [([(60, 120), (260, 70)], 8), ([(60, 122), (260, 150)], 8), ([(62, 220), (280, 200)], 8)]
+    mask, picture = with_roots(strokes, [(56, 121), (58, 220)])
+    hairs, ostia = analysed(mask, picture)
+    assert len(hairs) == 3
+    assert sorted(len(ostium.hairs) for ostium in ostia) == [1, 2]
+    assert sorted(k for ostium in ostia for k in ostium.hairs) == [0, 1, 2]
+
+
+def test_a_hair_that_crosses_the_picture_has_no_root_in_it() -> None:
+    mask, picture = drawn([([(-20, 60), (340, 160)], 9)])
+    hairs, ostia = analysed(mask, picture)
+    assert [hair.rooted for hair in hairs] == [False]
+    assert ostia == ()
+
+
+def test_hairs_keep_their_order_and_number() -> None:
+    strokes: list[Stroke] = [([(40, 30 + 30 * k), (200 + 10 * k, 40 + 30 * k)], 6) for k in range(5)]
+    mask, picture = with_roots(strokes, [(36, 30 + 30 * k) for k in range(5)])
+    hairs, ostia = analysed(mask, picture)
+    assert len(hairs) == 5 and len(ostia) == 5
+    lengths = [hair.length_px for hair in hairs]
+    assert lengths == sorted(lengths, reverse=True)
+    assert {k for ostium in ostia for k in ostium.hairs} == set(range(5))
+
+
+def test_no_hair_no_ostium() -> None:
+    picture = np.full((40, 40, 3), SKIN, np.uint8)
+    assert analysed(np.zeros((40, 40), bool), picture) == ((), ())
