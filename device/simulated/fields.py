@@ -22,6 +22,12 @@ def smooth_field(
         stretch: blobs are this many times longer along `angle` (radians, from x towards y).
     """
     height, width = shape
+    if wavelength_px > 24:
+        # OpenCV warps in steps of 1/32 of a grid cell, which shows as stairs on large blobs: warp small, then enlarge smoothly
+        small = (math.ceil(height / 4) + 2, math.ceil(width / 4) + 2)
+        coarse = smooth_field(rng, small, wavelength_px / 4, stretch=stretch, angle=angle)
+        whole = cv2.resize(coarse, (4 * small[1], 4 * small[0]), interpolation=cv2.INTER_CUBIC)
+        return np.ascontiguousarray(whole[4 : 4 + height, 4 : 4 + width])
     if stretch == 1.0:
         rows, columns = (max(4, math.ceil(2 * n / wavelength_px) + 3) for n in shape)
         grid = rng.standard_normal((rows, columns), dtype=np.float32)

@@ -74,8 +74,10 @@ def _flake(rng: np.random.Generator, shape: tuple[int, int], centre: NDArray[np.
         sheet += 0.6 * layer
     inside = np.minimum(sheet, 1)
     depth = cv2.distanceTransform((inside > 0.5).astype(np.uint8), cv2.DIST_L2, 5)
-    rim_width = max(1.2, radius * float(rng.uniform(0.02, 0.09)))
-    rim = np.exp(-np.asarray(depth, np.float32) / np.float32(rim_width)) * inside
+    rim_width = max(1.3, radius * float(rng.uniform(0.03, 0.14))) * np.clip(
+        1 + 0.5 * fractal_field(rng, shape, max(4.0, radius), 2), 0.3, 2.2
+    )
+    rim = np.exp(-((np.asarray(depth, np.float32) / rim_width) ** 2)) * inside
     steps = np.hypot(cv2.Sobel(sheet, cv2.CV_32F, 1, 0), cv2.Sobel(sheet, cv2.CV_32F, 0, 1))
     folds = fractal_field(rng, shape, max(4.0, radius * 0.5), 4, 0.7)
     crease = np.exp(-np.abs(folds) * 3.5)
@@ -83,8 +85,8 @@ def _flake(rng: np.random.Generator, shape: tuple[int, int], centre: NDArray[np.
     thick = np.float32(rng.uniform(0.05, 0.38) if film else rng.uniform(0.55, 0.96))
     rough = np.float32(rng.uniform(0.3, 1.0))
     alpha = inside * np.clip(thick + 0.22 * (sheet - inside) + rough * (0.10 * folds + 0.20 * crease), 0.03, 0.97)
-    alpha += np.float32(rng.uniform(0.3, 0.9)) * rim * (1 - thick)
-    relief = 0.92 + rough * (0.09 * crease - 0.07 * np.abs(folds)) + 0.10 * np.clip(steps, 0, 1) + 0.10 * rim
+    alpha += np.float32(rng.uniform(0.4, 1.0)) * rim * (1 - thick)
+    relief = np.float32(rng.uniform(0.84, 0.95)) + rough * (0.09 * crease - 0.07 * np.abs(folds)) + 0.10 * np.clip(steps, 0, 1) + 0.16 * rim
     soft = cv2.GaussianBlur(alpha, (0, 0), 0.7)
     return np.asarray(np.clip(soft, 0, 0.97), np.float32), np.asarray(relief, np.float32)
 

@@ -11,7 +11,7 @@ Kind = Literal["easy", "realistic", "hard"]
 KINDS: tuple[Kind, ...] = ("easy", "realistic", "hard")
 
 # changes whenever the same seed would give another picture; cached scenes carry it
-RENDERER_VERSION = 5
+RENDERER_VERSION = 6
 
 # shares of the hair colours of a head, by kind; one colour is drawn for the head, single hairs may stray from it
 HEAD_COLOURS: dict[Kind, dict[str, float]] = {
@@ -148,7 +148,7 @@ def draw_recipe(rng: np.random.Generator, kind: Kind) -> Recipe:
         sallowness=float(np.clip(rng.normal(0.4, 0.3), 0, 1)),
         tint_bgr=(float(1 + tint[0]), float(1 + tint[1] * 0.3), float(1 + tint[2] * 0.6)),
         grades=(grades[0], grades[1], grades[2]),
-        wetness=float(rng.uniform(0.6, 1.0) if glistening else np.clip(0.12 + 0.25 * grades[1] + rng.normal(0, 0.12), 0, 1)),
+        wetness=float(rng.uniform(0.62, 1.0) if glistening else np.clip(0.12 + 0.2 * grades[1] + rng.normal(0, 0.12), 0, 0.6)),
         bald=bool(rng.random() < (0.0, 0.08, 0.08)[level]),
         head_colour=colour,
         stray_share=float(rng.uniform(0.25, 0.6)) if grizzled else between((0.0, 0.02), (0.0, 0.15), (0.0, 0.25)),

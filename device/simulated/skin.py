@@ -23,7 +23,11 @@ def paint_skin(recipe: Recipe, shape: tuple[int, int], rng: np.random.Generator)
     """The bare skin, float32 (height, width, 3) BGR 0…1, evenly lit."""
     scale = recipe.um_per_px
     tone = np.array([np.interp(recipe.melanin * 5, range(6), TONES[:, k]) for k in range(3)], np.float32)
-    tone = tone + RED * np.float32(0.4 * recipe.redness) + SALLOW * np.float32(0.8 * recipe.sallowness)
+    tone = (
+        tone
+        + (RED - np.array([0.0, 0.05, 0.0], np.float32) * float(rng.random())) * np.float32(0.9 * recipe.redness**1.3)
+        + SALLOW * np.float32(0.8 * recipe.sallowness)
+    )
     rough = np.float32({"easy": 0.75, "realistic": 1.0, "hard": 1.1}[recipe.kind])
 
     broad = fractal_field(rng, shape, 1800 / scale, 3)
