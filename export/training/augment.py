@@ -132,7 +132,7 @@ def lit(picture: Float, rng: np.random.Generator) -> Float:
     height, width = picture.shape[:2]
     mix = np.eye(3) + rng.normal(0, 0.06, (3, 3))
     mix /= mix.sum(1, keepdims=True)
-    saturation = 0.0 if rng.random() < 0.08 else float(rng.uniform(0.45, 1.35))
+    saturation = 0.0 if rng.random() < 0.15 else float(rng.uniform(0.45, 1.35))
     grey = np.full((3, 3), 1 / 3)
     mix = grey + (mix - grey) * saturation
     balance = np.exp(rng.normal(0, (0.12, 0.06, 0.09)) * (1.0 if rng.random() < 0.6 else 0.3))
@@ -149,7 +149,7 @@ def lit(picture: Float, rng: np.random.Generator) -> Float:
 
 
 def seen(picture: Float, rng: np.random.Generator) -> Float:
-    """`picture` through another lens: defocus, motion, lateral colour."""
+    """`picture` through another lens: defocus, motion, enlargement, lateral colour."""
     shown = defocus(picture, float(rng.uniform(0.2, 1.0) if rng.random() < 0.6 else rng.uniform(0.5, 2.2)))
     if rng.random() < 0.08:
         length, angle = rng.uniform(1.5, 5.0), rng.uniform(0, math.pi)
@@ -158,6 +158,10 @@ def seen(picture: Float, rng: np.random.Generator) -> Float:
         start, end = ([round(float(v) * 16) for v in 3 + sign * off] for sign in (-1, 1))
         cv2.line(kernel, start, end, 1.0, 1, cv2.LINE_AA, 4)
         shown = np.asarray(cv2.filter2D(shown, -1, kernel / max(float(kernel.sum()), 1e-6)), np.float32)
+    if rng.random() < 0.12:  # a picture that was enlarged after it was taken
+        side = max(16, round(shown.shape[0] / rng.uniform(1.4, 3.0)))
+        few = cv2.resize(shown, (side, side), interpolation=cv2.INTER_AREA)
+        shown = np.asarray(cv2.resize(few, (shown.shape[1], shown.shape[0]), interpolation=cv2.INTER_CUBIC), np.float32)
     if rng.random() < 0.3:
         shown = lateral_colour(shown, float(rng.uniform(0.1, 1.2)))
     return shown

@@ -1,0 +1,127 @@
+"""A small bundle without any learning: its network calls dark pixels hair. Made without the workstation's libraries."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+from runtime.bundles.manifest import InputSpec, ModelCard, Preprocessing, Roles, SegmenterRole, Trust
+from runtime.bundles.reader import Bundle
+from runtime.bundles.writer import write_bundle
+
+MODEL = "segmenter.onnx"
+FLOAT, UINT8 = 1, 2  # ONNX element types
+
+
+def _varint(value: int) -> bytes:
+    out = b""
+    while value > 127:
+        out += bytes([value & 127 | 128])
+        value >>= 7
+    return out + bytes([value])
+
+
+def _field(number: int, content: bytes | str | int) -> bytes:
+    """One field of a protobuf message: an integer, or bytes with their length."""
+    if isinstance(content, int):
+        return _varint(number << 3) + _varint(content)
+    data = content.encode() if isinstance(content, str) else content
+    return _varint(number << 3 | 2) + _varint(len(data)) + data
+
+
+def _node(kind: str, inputs: list[str], outputs: list[str], *attributes: bytes) -> bytes:
+    body = b"".join(_field(1, name) for name in inputs) + b"".join(_field(2, name) for name in outputs)
+    return _field(1, body + _field(4, kind) + b"".join(_field(5, attribute) for attribute in attributes))
+
+
+def _ints(name: str, values: list[int]) -> bytes:
+    return _field(1, name) + b"".join(_field(8, value) for value in values) + _field(20, 7)
+
+
+def _int(name: str, value: int) -> bytes:
+    return _field(1, name) + _field(3, value) + _field(20, 2)
+
+
+def _text(name: str, value: str) -> bytes:
+    return _field(1, name) + _field(4, value) + _field(20, 3)
+
+
+def _constant(name: str, values: list[float], shape: list[int]) -> bytes:
+    tensor = b"".join(_field(1, side) for side in shape) + _field(2, FLOAT) + _field(8, name)
+    return _field(5, tensor + _field(9, struct.pack(f"<{len(values)}f", *values)))
+
+
+def _value(place: int, name: str, kind: int, shape: list[int | str]) -> bytes:
+    sides = b"".join(_field(1, _field(2, side) if isinstance(side, str) else _field(1, side)) for side in shape)
+    return _field(place, _field(1, name) + _field(2, _field(1, _field(1, kind) + _field(2, sides))))
+
+
+def dark_is_hair() -> bytes:
+    """An ONNX file: probability of hair is a steep sigmoid of (100 − mean of the colours); marks and features likewise simple."""
+    graph = b"".join(
+        [
+            _node("Cast", ["picture"], ["float"], _int("to", FLOAT)),
+            _node("Transpose", ["float"], ["planes"], _ints("perm", [0, 3, 1, 2])),
+            _node("ReduceMean", ["planes"], ["grey"], _ints("axes", [1]), _int("keepdims", 1)),
+            _node("Sub", ["level", "grey"], ["darker"]),
+            _node("Mul", ["darker", "slope"], ["logits"]),
+            _node("Sigmoid", ["logits"], ["hair"]),
+            _node("AveragePool", ["hair"], ["half"], _ints("kernel_shape", [2, 2]), _ints("strides", [2, 2])),
+            _node("Concat", ["half", "half"], ["marks"], _int("axis", 1)),
+            _node("ReduceMean", ["planes"], ["features"], _ints("axes", [2, 3]), _int("keepdims", 0)),
+            _field(2, "dark"),
+            _constant("level", [100.0], [1]),
+            _constant("slope", [0.2], [1]),
+            _value(11, "picture", UINT8, [1, "h", "w", 3]),
+            _value(12, "hair", FLOAT, [1, 1, "h", "w"]),
+            _value(12, "marks", FLOAT, [1, 2, "h2", "w2"]),
+            _value(12, "features", FLOAT, [1, 3]),
+        ]
+    )
+    return _field(1, 8) + _field(8, _field(1, "") + _field(2, 17)) + _field(7, graph)
+
+
+def card() -> ModelCard:
+    return ModelCard(
+        description="calls dark pixels hair",
+        recipe={"name": "none"},
+        seed=0,
+        steps=0,
+        seconds=0.0,
+        machine="none",
+        trained_on="nothing",
+        validated_on_real_labels=False,
+        licence="Apache-2.0",
+        repeat="make test",
+        limits="for tests",
+    )
+
+
+def segmenter_role(**changes: object) -> SegmenterRole:
+    role = SegmenterRole(
+        model=MODEL,
+        input=InputSpec(name="picture", colour="BGR", layout="NHWC", dtype="uint8", stride=32, min_side=32),
+        preprocessing=Preprocessing(longest_side=320, padding="reflect", normalised_in_graph=True),
+        threshold=0.5,
+        trust=Trust(
+            features=(150.0, 150.0, 150.0),
+            feature_scales=(40.0, 40.0, 40.0),
+            unfamiliar_above=2.0,
+            weights=(-1.0, -0.2, 0.0, 0.0, 0.0, 1.0),
+        ),
+        metrics={"dice_easy": 0.5},
+    )
+    return role.model_copy(update=changes)
+
+
+def write_sample(folder: Path, *, model: bytes | None = None, role: SegmenterRole | None = None, release: int = 1) -> Bundle:
+    content = {MODEL: dark_is_hair() if model is None else model}
+    roles = Roles(segmenter=segmenter_role() if role is None else role)
+    return write_bundle(folder, content, name="dark", release=release, minimum_version="0.1.0", roles=roles, card=card())
+
+
+def changed_manifest(folder: Path, **changes: object) -> None:
+    """Replace top-level keys of a written manifest."""
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))

@@ -1,0 +1,150 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runtime.bundles.errors import BundleError
+from runtime.bundles.manifest import MAX_MANIFEST_BYTES, json_schema
+from runtime.bundles.reader import parse_manifest, read_bundle
+from runtime.bundles.writer import entries
+from tests.runtime.bundle_samples import MODEL, changed_manifest, write_sample
+
+
+def test_what_was_written_is_read(tmp_path):
+    written = write_sample(tmp_path / "bundle", release=3)
+    read = read_bundle(tmp_path / "bundle")
+    assert read.manifest == written.manifest
+    assert read.content == written.content
+    assert read.id == written.id
+    assert read.id.startswith("dark/3+")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bundle"]
+
+
+def test_a_bundle_is_replaced_as_a_whole(tmp_path):
+    write_sample(tmp_path / "bundle", release=1)
+    (tmp_path / "bundle" / "stray").write_text("old")
+    write_sample(tmp_path / "bundle", release=2)
+    assert read_bundle(tmp_path / "bundle").manifest.release == 2
+    assert sorted(p.name for p in (tmp_path / "bundle").iterdir()) == ["manifest.json", MODEL]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bundle"]
+
+
+def test_a_folder_that_is_no_bundle_is_not_replaced(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    with pytest.raises(BundleError, match="is no bundle"):
+        write_sample(tmp_path / "mine")
+    assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"
+
+
+def _flip(folder: Path) -> None:
+    data = bytearray((folder / MODEL).read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / MODEL).write_bytes(data)
+
+
+def _truncate(folder: Path) -> None:
+    (folder / MODEL).write_bytes((folder / MODEL).read_bytes()[:-7])
+
+
+def _lengthen(folder: Path) -> None:
+    (folder / MODEL).write_bytes((folder / MODEL).read_bytes() + b"more")
+
+
+def _link(folder: Path) -> None:
+    (folder / MODEL).rename(folder / "elsewhere")
+    (folder / MODEL).symlink_to(folder / "elsewhere")
+
+
+def _pipe(folder: Path) -> None:
+    (folder / MODEL).unlink()
+    os.mkfifo(folder / MODEL)
+
+
+def _named(name: str):
+    def change(folder: Path) -> None:
+        file = entries({MODEL: (folder / MODEL).read_bytes()})[0].model_dump() | {"name": name}
+        roles = json.loads((folder / "manifest.json").read_text())["roles"]
+        roles["segmenter"]["model"] = name
+        changed_manifest(folder, files=[file], roles=roles)
+
+    return change
+
+
+def _role(**changes: object):
+    def change(folder: Path) -> None:
+        roles = json.loads((folder / "manifest.json").read_text())["roles"]
+        roles["segmenter"] |= changes
+        changed_manifest(folder, roles=roles)
+
+    return change
+
+
+def _text(content: bytes):
+    return lambda folder: (folder / "manifest.json").write_bytes(content)
+
+
+def _change(**changes: object):
+    return lambda folder: changed_manifest(folder, **changes)
+
+
+SHA = "0" * 64
+BAD = {
+    "a flipped bit": (_flip, "SHA-256"),
+    "a truncated file": (_truncate, "bytes, the manifest says"),
+    "a longer file": (_lengthen, "at most"),
+    "a missing file": (lambda folder: (folder / MODEL).unlink(), "No such file"),
+    "a missing manifest": (lambda folder: (folder / "manifest.json").unlink(), "No such file"),
+    "a link instead of a file": (_link, MODEL),
+    "a pipe instead of a file": (_pipe, "not a plain file"),
+    "a path out of the bundle": (_named("../segmenter.onnx"), "pattern"),
+    "an absolute path": (_named("/etc/passwd"), "pattern"),
+    "a hidden name": (_named(".segmenter"), "pattern"),
+    "no JSON": (_text(b"{"), "not valid JSON"),
+    "an empty manifest": (_text(b""), "not valid JSON"),
+    "no text": (_text(b"\xff\xfe\x00"), "not valid JSON"),
+    "a huge manifest": (_text(b" " * (MAX_MANIFEST_BYTES + 1)), "at most"),
+    "a deep manifest": (_text(b"[" * 5000), "nested deeper"),
+    "a list": (_text(b"[]"), "the whole"),
+    "a key twice": (_text(b'{"name": "a", "name": "b"}'), "twice"),
+    "not a number": (_role(threshold=float("nan")), "threshold"),
+    "another schema": (_change(schema="trichoscope/bundle/2"), "schema"),
+    "an unknown key": (_change(colour="red"), "colour"),
+    "release zero": (_change(release=0), "release"),
+    "a release in words": (_change(release="1"), "release"),
+    "no files": (_change(files=[]), "files"),
+    "a file listed twice": (_change(files=[{"name": MODEL, "sha256": SHA, "size": 1}] * 2), "twice"),
+    "the manifest among its files": (_change(files=[{"name": "manifest.json", "sha256": SHA, "size": 1}]), "lists itself"),
+    "a giant file": (_change(files=[{"name": MODEL, "sha256": SHA, "size": 10**12}]), "size"),
+    "a model that is not there": (_role(model="other.onnx"), "not among the files"),
+    "a threshold of two": (_role(threshold=2.0), "threshold"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_bad_bundle_is_refused_by_name(tmp_path, what):
+    damage, message = BAD[what]
+    write_sample(tmp_path / "bundle")
+    damage(tmp_path / "bundle")
+    with pytest.raises(BundleError, match=message) as refused:
+        read_bundle(tmp_path / "bundle")
+    assert str(tmp_path) in str(refused.value)
+
+
+def test_no_folder(tmp_path):
+    with pytest.raises(BundleError, match="no such bundle"):
+        read_bundle(tmp_path / "absent")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_manifest_or_a_bundle_error(text):
+    with pytest.raises(BundleError):
+        parse_manifest(text, "here")
+
+
+def test_the_schema_names_what_a_manifest_must_have():
+    assert {"name", "release", "roles", "files", "card"} <= set(json_schema()["required"])

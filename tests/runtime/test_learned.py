@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runtime.analysis.learned import FIGURES, LearnedSegmenter, uncertainty_figures
+from runtime.analysis.segmenters import make_segmenter
+from runtime.analysis.settings import AnalysisSettings
+from runtime.bundles.errors import BundleError
+from runtime.bundles.reader import FACTORY, read_bundle
+from tests.runtime.bundle_samples import MODEL, dark_is_hair, segmenter_role, write_sample
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return write_sample(tmp_path_factory.mktemp("bundles") / "dark")
+
+
+def _striped(height: int, width: int) -> np.ndarray:
+    image = np.full((height, width, 3), 170, np.uint8)
+    image[:, width // 3 : width // 3 + max(2, width // 20)] = 15
+    return image
+
+
+@settings(max_examples=40, deadline=None)
+@given(height=st.integers(8, 420), width=st.integers(8, 420), flips=st.booleans())
+def test_any_size_gives_planes_of_that_size(bundle, height, width, flips):
+    image = _striped(height, width)
+    with LearnedSegmenter(bundle, threads=1, flips=flips) as segmenter:
+        found = segmenter.segment(image)
+    assert found.mask.shape == (height, width)
+    assert found.mask.dtype == bool
+    for plane in (found.probability, found.ostium_probability):
+        assert plane is not None
+        assert plane.shape == (height, width)
+        assert plane.dtype == np.float32
+        assert 0 <= plane.min() <= plane.max() <= 1
+    assert 0 <= found.reliability <= 1
+    true = image[..., 0] < 100
+    # a larger frame is reduced before the network: its borders come back to within a pixel of the working size
+    assert np.mean(found.mask != true) <= (0.0 if max(height, width) <= 320 and not flips else 4 / width + 2 / height)
+
+
+def test_the_mask_is_where_the_hair_is_and_the_picture_is_left_alone(bundle):
+    image = _striped(96, 128)
+    image.flags.writeable = False
+    with LearnedSegmenter(bundle, threads=1) as segmenter:
+        assert np.array_equal(segmenter.segment(image).mask, image[..., 0] < 100)
+        assert segmenter.name == bundle.id
+
+
+def test_a_frame_unlike_the_known_ones_is_unfamiliar(bundle):
+    with LearnedSegmenter(bundle, threads=1) as segmenter:
+        assert not segmenter.segment(_striped(96, 128)).unfamiliar
+        assert segmenter.segment(np.zeros((96, 128, 3), np.uint8)).unfamiliar
+
+
+def test_doubt_lowers_the_reliability(bundle):
+    clear = _striped(96, 128)
+    doubtful = clear.copy()
+    doubtful[40:80, 70:110] = 98  # near the level at which the network is undecided
+    with LearnedSegmenter(bundle, threads=1) as segmenter:
+        sure, unsure = segmenter.segment(clear).reliability, segmenter.segment(doubtful).reliability
+    assert sure > 0.95
+    assert unsure < sure - 0.1
+
+
+def test_figures_of_certain_masks_are_near_zero():
+    image = _striped(96, 128)
+    certain = (image[..., 0] < 100).astype(np.float32)
+    figures = uncertainty_figures(certain)
+    assert figures.shape == (FIGURES,)
+    assert np.all(figures[:-1] == 0)
+    assert np.all(uncertainty_figures(np.zeros((96, 128), np.float32)) == 0)
+    assert np.all(np.isfinite(uncertainty_figures(np.full((9, 9), 0.5, np.float32))))
+
+
+def test_a_missing_or_broken_bundle_falls_back_and_says_so(tmp_path):
+    segmenter, reason = make_segmenter(AnalysisSettings(), bundle=tmp_path / "absent")
+    assert segmenter.name.startswith("classical")
+    assert reason is not None
+    assert "absent" in reason
+    write_sample(tmp_path / "noise", model=b"no network at all")
+    segmenter, reason = make_segmenter(AnalysisSettings(), bundle=tmp_path / "noise")
+    assert segmenter.name.startswith("classical")
+    assert reason is not None
+    write_sample(tmp_path / "good")
+    segmenter, reason = make_segmenter(AnalysisSettings(opencv_threads=1), bundle=tmp_path / "good")
+    assert segmenter.name.startswith("dark/1")
+    assert reason is None
+
+
+def test_a_network_that_breaks_the_manifests_promise_is_refused(tmp_path):
+    role = segmenter_role()
+    few = role.trust.model_copy(update={"features": (1.0,), "feature_scales": (1.0,)})
+    with pytest.raises(BundleError, match="features"):
+        LearnedSegmenter(write_sample(tmp_path / "features", role=segmenter_role(trust=few)))
+    weights = role.trust.model_copy(update={"weights": (1.0,)})
+    with pytest.raises(BundleError, match="weights"):
+        LearnedSegmenter(write_sample(tmp_path / "weights", role=segmenter_role(trust=weights)))
+    other = role.input.model_copy(update={"name": "photo"})
+    with pytest.raises(BundleError, match="install the bundle again"):
+        LearnedSegmenter(write_sample(tmp_path / "input", role=segmenter_role(input=other)))
+    assert MODEL in write_sample(tmp_path / "good", model=dark_is_hair()).content
+
+
+@pytest.mark.skipif(not FACTORY.is_dir(), reason="no factory bundle in this checkout")
+def test_the_factory_bundle_is_whole_small_and_finds_hair():
+    bundle = read_bundle(FACTORY)
+    assert sum(map(len, bundle.content.values())) <= 4_000_000
+    assert not bundle.manifest.card.validated_on_real_labels
+    image = np.full((240, 320, 3), (150, 170, 215), np.uint8)
+    image[:, 150:160] = 25
+    with LearnedSegmenter(bundle, threads=1) as segmenter:
+        found = segmenter.segment(image)
+    true = image[..., 0] < 100
+    assert 2 * np.sum(found.mask & true) / (found.mask.sum() + true.sum()) > 0.85
