@@ -68,7 +68,7 @@ class Kind:
 DARK_HAIR = Kind((-0.3, 0.6, -1.3), closing=17, floor=0.12, span=1.5, contrast=0.24, elongation=1.7, length=0.02)
 NEUTRAL_HAIR = Kind((1.0, -0.4, -0.6), closing=21, floor=0.06, span=0.6, contrast=0.08, elongation=4.0, length=0.04)
 PALE_HAIR = Kind((-0.5, 1.0, -0.5), closing=21, floor=0.05, span=0.3, contrast=0.07, elongation=4.0, length=0.04)
-BRIGHT_HAIR = Kind((0.7, 0.5, -0.2), closing=17, floor=0.12, span=1.0, contrast=0.15, elongation=8.0, length=0.06, straightness=0.7)
+BRIGHT_HAIR = Kind((0.7, 0.5, -0.2), closing=17, floor=0.12, span=1.0, contrast=0.15, elongation=8.0, length=0.06, straightness=0.95)
 
 LIGHT_HAIR = replace(BRIGHT_HAIR, elongation=4.0, length=0.04, straightness=0.0)
 """Bright hair that is not among dark: it may cross into nets."""
@@ -81,11 +81,13 @@ LIGHT_SHARE = 0.25
 """Where dark contrast is weaker, the colour plane decides that separates hair best, of those that see this share of the most any sees."""
 FEW_DARK = 0.03
 """Share of the picture below which strong dark hair may be the exception, and hair of another colour the rule."""
+OUTNUMBERS = 2.0
+"""It then covers this many times as much."""
 LEAST_SEPARATION = 2.6
 """Standard deviations by which light hair stands apart from skin; blotches of skin colour stand apart by less."""
 LINE_ELONGATION, LINE_LENGTH = 6.0, 0.05
 """Least length over width, and over the frame's longest side, of a piece that is faint throughout."""
-STRAIGHT = 0.7
+STRAIGHT = 0.85
 """Least extent of a line over its length: a net of furrows or of glints is long in area, but small."""
 STUB = 0.6
 """Share of the elongation that is asked of pieces that the picture's edge cuts."""
@@ -188,9 +190,10 @@ def soft_mask(image: NDArray[Any]) -> tuple[Plane, Mask]:
         light = bright_among(dark, small)
     else:
         findings = [evidence(weighted(small, kind.weights), kind) for kind in (NEUTRAL_HAIR, PALE_HAIR, LIGHT_HAIR)]
-        least = LIGHT_SHARE * max(dark.share, *(finding.share for finding in findings))
+        least = max(LIGHT_SHARE * max(finding.share for finding in findings), (OUTNUMBERS if strong else LIGHT_SHARE) * dark.share)
         findings = [finding for finding in findings if finding.share >= least and finding.separation >= LEAST_SEPARATION]
-        light = max(findings, key=lambda finding: finding.separation, default=dark)
+        fallback = bright_among(dark, small) if strong else dark
+        light = max(findings, key=lambda finding: finding.separation, default=fallback)
     if light.mask.any() or not found:
         found.append(light if light is dark else light.enlarged(shape))
     masks = [without_gloss(finding.mask, finding.contrast, finding.threshold) for finding in found]
