@@ -151,7 +151,7 @@ function HairNote({ hair, umPerPx, colour, waiting, none }) {
       <div class="reading"><span class="value">${value}</span>
         <span class="unit">${thin ? '' : umPerPx ? texts.numbers.um : texts.numbers.px}</span>
         <span class="error">${umPerPx && !thin ? plusMinus(hair.diameter_um_std) : ''}</span></div>
-      <div class="rest">${texts.detail.hair(hair.id + 1)} · ${texts.detail.length} ${length(hair.length_px, umPerPx)}<br />
+      <div class="rest">${texts.detail.hair(hair.id + 1)} · ${texts.detail.long(length(hair.length_px, umPerPx))}<br />
         ${hair.rooted ? texts.detail.rooted : texts.detail.unrooted} ·
         ${' '}${texts.detail.confidence(percent(hair.confidence))}</div>
     </div>`;
