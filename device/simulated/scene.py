@@ -19,7 +19,7 @@ from device.simulated.sensor import Image, expose, jpeg_bytes
 from device.simulated.shading import HIGH_UM, SeenShaft, paint_opening, paint_root, paint_shadows, paint_shaft, see, shade_hair
 from device.simulated.skin import paint_skin
 from device.simulated.surface import droplets
-from device.simulated.truth import COUNTED_CONTRAST, FREE, UNDER_FLAKE, UNDER_HAIR, UNSEEN, TrueFollicle, TrueHair, Truth
+from device.simulated.truth import FREE, SEEN_DIFFERENCE, UNDER_FLAKE, UNDER_HAIR, UNSEEN, TrueFollicle, TrueHair, Truth
 
 MIN_SIDE, MAX_PIXELS = 64, 9_000_000  # a float picture of 9 Mpx is 108 MB, and several are held at once
 BLANK_ORDER = -1
@@ -127,8 +127,8 @@ def render_scene(
     paint_scale(picture, recipe, streams[3])
     _heed(should_stop)
     _paint_openings(picture, units, seen, lens, recipe, streams[4])
+    bare = picture.copy()  # hair is compared with skin that no shadow lies on
     paint_shadows(picture, seen, recipe)
-    bare = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.float32)
     owner = np.full(shape, BLANK_ORDER, np.int32)
     beneath = owner.copy()
     for index, shaft in enumerate(seen):
@@ -136,12 +136,12 @@ def render_scene(
         if index == low:
             shade_hair(picture, owner, seen[low:], recipe)
         paint_shaft(picture, owner, beneath, index, shaft, recipe)
-    contrast = _contrasts(picture, bare, owner, len(seen), recipe)
+    contrast, difference = _contrasts(picture, bare, owner, len(seen), recipe)
     hidden = paint_flakes(picture, recipe, streams[3])
     droplets(picture, recipe, streams[3])
-    clear = np.append(contrast >= COUNTED_CONTRAST, False)  # the last is what BLANK_ORDER points to
+    clear = np.append(difference >= SEEN_DIFFERENCE, False)  # the last is what BLANK_ORDER points to
     mask = (clear[owner] | clear[beneath]) & ~hidden
-    truth = _truth(seed, recipe, lens, units, seen, owner, hidden, contrast)
+    truth = _truth(seed, recipe, lens, units, seen, owner, hidden, contrast, clear)
     return Scene(recipe, lens, picture, mask, truth)
 
 
@@ -165,13 +165,21 @@ def _paint_openings(
         paint_root(picture, shaft, recipe)
 
 
-def _contrasts(picture: Picture, bare: NDArray[np.float32], owner: NDArray[np.int32], count: int, recipe: Recipe) -> NDArray[np.float64]:
-    """Mean difference of each shaft's visible pixels from the skin beneath, grey levels 0–255 (count,); 0 where none is visible."""
+def _contrasts(
+    picture: Picture, bare: Picture, owner: NDArray[np.int32], count: int, recipe: Recipe
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How each shaft's visible pixels differ from the skin beneath, grey levels 0–255: (count,) each, 0 where none is visible.
+
+    The first is the difference of the mean grey; the second the mean of the differences, which also tells a hair of the skin's
+    brightness by its colour and its gloss.
+    """
     at = np.flatnonzero(owner.ravel() != BLANK_ORDER)
     who = owner.ravel()[at]
-    difference = (cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY).ravel()[at] - bare.ravel()[at]) * (255 * recipe.gain)
-    sums = np.bincount(who, weights=difference, minlength=count)
-    return np.asarray(np.abs(sums) / np.maximum(np.bincount(who, minlength=count), 1), np.float64)
+    difference = (picture.reshape(-1, 3)[at] - bare.reshape(-1, 3)[at]) * np.float32(255 * recipe.gain)
+    pixels = np.maximum(np.bincount(who, minlength=count), 1)
+    grey = np.bincount(who, weights=difference @ np.array([0.114, 0.587, 0.299], np.float32), minlength=count)
+    each = np.bincount(who, weights=np.abs(difference).mean(1), minlength=count)
+    return np.asarray(np.abs(grey) / pixels, np.float64), np.asarray(each / pixels, np.float64)
 
 
 def _truth(
@@ -183,10 +191,11 @@ def _truth(
     owner: NDArray[np.int32],
     hidden: NDArray[np.bool_],
     contrast: NDArray[np.float64],
+    clear: NDArray[np.bool_],
 ) -> Truth:
     places = lens.project(np.array([[u.x_um, u.y_um, 0.0] for u in units]).reshape(-1, 3))[0]
     within = _in_frame(places, lens)
-    hairs = [h for i, s in enumerate(seen) if (h := _true_hair(i, s, lens, owner, hidden, float(contrast[i]))) is not None]
+    hairs = [h for i, s in enumerate(seen) if (h := _true_hair(i, s, lens, owner, hidden, float(contrast[i]), bool(clear[i]))) is not None]
     of_unit: dict[int, list[TrueHair]] = {}
     for hair in hairs:
         of_unit.setdefault(hair.follicle_id, []).append(hair)
@@ -246,7 +255,7 @@ def _in_frame(points: NDArray[np.float64], lens: Lens) -> NDArray[np.bool_]:
 
 
 def _true_hair(
-    index: int, seen: SeenShaft, lens: Lens, owner: NDArray[np.int32], hidden: NDArray[np.bool_], contrast: float
+    index: int, seen: SeenShaft, lens: Lens, owner: NDArray[np.int32], hidden: NDArray[np.bool_], contrast: float, clear: bool
 ) -> TrueHair | None:
     """The truth of one shaft, None where no point of it lies in the frame; `rooted_in_frame` is set by the caller."""
     within = _in_frame(seen.points_px, lens)
@@ -257,7 +266,7 @@ def _true_hair(
     row = np.clip(np.rint(y).astype(int), 0, lens.height - 1)
     covered = np.where(hidden[row, column], UNDER_FLAKE, np.where(owner[row, column] == index, FREE, UNDER_HAIR))
     open_ = covered == FREE
-    if contrast < COUNTED_CONTRAST:
+    if not clear:
         covered[open_] = UNSEEN
     # a point stands for half of the way to each neighbour, so that a stretch between two states is shared between them
     steps = np.hypot(*np.diff(seen.points_px, axis=0).T)

@@ -2,8 +2,9 @@
 
 Definitions: a hair counts (`counted`) when at least 24 px of its length lie unoccluded in the frame and it differs from the
 skin by at least 8 grey levels on average; a follicle counts when its ostium lies in the frame and at least one hair that counts
-grows from it. The mask holds pixels that hair of that contrast covers by half or more (as sharp geometry: blur takes nothing away), and
-the centre line of hairs thinner than 2 px; not what lies under an opaque flake.
+grows from it. The mask holds pixels that hair which can be seen covers by half or more (as sharp geometry: blur takes nothing away), and
+the centre line of hairs thinner than 2 px; not what lies under an opaque flake. A hair can be seen where its pixels differ from the skin
+by SEEN_DIFFERENCE on average: also one that does not count because its brightness is the skin's, but not its colour or its gloss.
 Pixel centres at integers.
 """
 
@@ -19,7 +20,8 @@ SCHEMA = "scalp-groundtruth/1"
 COUNTED_LENGTH_PX = 24.0
 COUNTED_CONTRAST = 8.0
 FREE, UNDER_HAIR, UNDER_FLAKE = 0, 1, 2
-UNSEEN = 3  # nothing covers the hair there, but its contrast is too low for anybody to see it; told as 0 in JSON
+UNSEEN = 3  # nothing covers the hair there, but it is too like the skin for anybody to see it; told as 0 in JSON
+SEEN_DIFFERENCE = 6.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +32,7 @@ class TrueHair:
         points: float64 (n, 5): x, y, diameter in µm and in px, and FREE or what covers it there (UNDER_HAIR, UNDER_FLAKE) or that it is
             too faint (UNSEEN); in frame only.
         diameter_um, diameter_px: median along it without the tapering tip.
-        contrast: mean difference from the skin beside it, grey levels 0–255.
+        contrast: difference of its mean grey from that of the skin without shadows, grey levels 0–255.
     """
 
     id: int
