@@ -25,6 +25,7 @@ WIDTH_SIGMA = 0.25  # spread of the logarithm of width from one end to the other
 COLOUR_SIGMA = 18.0  # grey levels
 GAP_WIDTHS, GAP_PX = 1.0, 8.0  # a gap of this length outside the mask costs one unit
 GAP_MOST = 6.0  # what the widest gap costs: a flake may hide any length of hair
+GAP_OVER_SEEN = 2.0  # … but what is hidden must be little against what is seen on either side: short hairs stand in line
 REACH_PX = 24.0  # looked for beyond the reach in hair widths that is asked for
 REACH_PERCENTILE = 90.0  # of all ends' reaches, the farthest looked for: one blob must not make every end a neighbour
 UNMATCHED = 5.0  # what leaving one end unmatched costs; a pair may cost up to twice that
@@ -88,8 +89,10 @@ def _cost(ends: Ends, colour: Floats, mask: NDArray[np.bool_], bend: float, firs
     cost += (np.log(ends.width_px[first] / ends.width_px[second]) / WIDTH_SIGMA) ** 2 / 2
     cost += ((colour[first] - colour[second]) ** 2).mean(1) / COLOUR_SIGMA**2 / 2
     bulge = np.arctan2(out[:, 0] * back[:, 1] - out[:, 1] * back[:, 0], (out * back).sum(1)) * distance / 8.0
-    gap = _outside(ends.position[first], delta, bulge, width, mask) * distance / (GAP_WIDTHS * width + GAP_PX)
-    cost += GAP_MOST * gap / (GAP_MOST + gap)
+    hidden = _outside(ends.position[first], delta, bulge, width, mask) * distance
+    gap = hidden / (GAP_WIDTHS * width + GAP_PX)
+    seen = np.minimum(ends.strand_px[first], ends.strand_px[second])
+    cost += GAP_MOST * gap / (GAP_MOST + gap) + GAP_OVER_SEEN * hidden / np.maximum(seen, 1.0)
     return np.asarray(np.where(ahead < -width, np.inf, cost))
 
 

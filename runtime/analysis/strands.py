@@ -75,6 +75,7 @@ class Ends:
         turn_variance: float64 (ends,), of the direction, rad².
         curvature_variance: float64 (ends,), rad²/px².
         width_px: float64 (ends,).
+        strand_px: float64 (ends,), length of the end's strand.
     """
 
     position: Floats
@@ -83,6 +84,7 @@ class Ends:
     turn_variance: Floats
     curvature_variance: Floats
     width_px: Floats
+    strand_px: Floats
 
 
 def strands_of(graph: SkeletonGraph) -> Strands:
@@ -203,6 +205,7 @@ def fit_ends(strands: Strands) -> Ends:
         turn_variance=noise * inverse[:, 1, 1] / length**2,
         curvature_variance=4.0 * noise * inverse[:, 2, 2] / length**4,
         width_px=width,
+        strand_px=np.repeat(strands.lengths_px, 2),
     )
 
 

@@ -124,7 +124,9 @@ def extended(strands: Strands, mask: NDArray[np.bool_]) -> tuple[Strands, NDArra
     points = np.concatenate(pieces)
     index = np.arange(len(points))
     which = np.repeat(np.arange(len(strands)), np.diff(offsets))
-    own_points = (index >= (offsets[:-1] + grown[:, 0])[which]) & (index < (offsets[1:] - grown[:, 1])[which])
+    # beyond a free end there is nothing but the hair's own blunt end
+    foreign = np.where(strands.node.reshape(-1, 2) >= 0, grown, 0)
+    own_points = (index >= (offsets[:-1] + foreign[:, 0])[which]) & (index < (offsets[1:] - foreign[:, 1])[which])
     return Strands(points, radius, arc_lengths(points, offsets), offsets, strands.node), own_points
 
 
