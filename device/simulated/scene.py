@@ -16,7 +16,7 @@ from device.simulated.hair import Unit, grow
 from device.simulated.lens import Lens, defocus, lateral_colour, lens_for, vignette
 from device.simulated.recipe import KINDS, Kind, Recipe, draw_recipe
 from device.simulated.sensor import Image, expose, jpeg_bytes
-from device.simulated.shading import HIGH_UM, SeenShaft, paint_opening, paint_root, paint_shadows, paint_shaft, see, shade_hair
+from device.simulated.shading import HIGH_UM, SeenShaft, paint_halo, paint_opening, paint_root, paint_shadows, paint_shaft, see, shade_hair
 from device.simulated.skin import paint_skin
 from device.simulated.surface import droplets
 from device.simulated.truth import FREE, SEEN_DIFFERENCE, UNDER_FLAKE, UNDER_HAIR, UNSEEN, TrueFollicle, TrueHair, Truth
@@ -161,6 +161,8 @@ def _paint_openings(
     colours = {s.shaft.unit_id: s.shaft.bgr for s in seen}
     for unit in units:
         paint_opening(picture, unit, lens, recipe, colours.get(unit.id), rng)
+    for shaft in seen:
+        paint_halo(picture, shaft, recipe)
     for shaft in seen:
         paint_root(picture, shaft, recipe)
 

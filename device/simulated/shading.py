@@ -126,6 +126,30 @@ def paint_opening(
     patch += (tint - patch) * (depth * dimple)[..., None]
 
 
+def paint_halo(skin: Picture, seen: SeenShaft, recipe: Recipe) -> None:
+    """The bluish grey cloud that dark roots deep under the skin leave around and behind an opening (Tyndall), without any edge."""
+    strength = np.float32(0.32 * max(recipe.roots - 0.5, 0.0)) * np.float32(max(0.5 - max(seen.shaft.bgr), 0.0) / 0.4)
+    if strength < 0.02:
+        return
+    rng = np.random.default_rng([seen.shaft.seed, 1])
+    away = seen.points_px[0] - seen.points_px[min(3, len(seen.points_px) - 1)]
+    away = away / max(float(np.hypot(*away)), 1e-6)
+    scale = float(seen.um_per_px[0])
+    along, across = float(rng.uniform(90, 190)) / scale, float(rng.uniform(45, 90)) / scale
+    centre = seen.points_px[0] + away * along * 0.7
+    box = math.ceil(2.4 * along)
+    x0, y0 = max(0, int(centre[0]) - box), max(0, int(centre[1]) - box)
+    x1, y1 = min(skin.shape[1], int(centre[0]) + box + 1), min(skin.shape[0], int(centre[1]) + box + 1)
+    if x0 >= x1 or y0 >= y1:
+        return
+    x = np.arange(x0, x1, dtype=np.float32)[None] - np.float32(centre[0])
+    y = np.arange(y0, y1, dtype=np.float32)[:, None] - np.float32(centre[1])
+    u, v = (x * away[0] + y * away[1]) / along, (y * away[0] - x * away[1]) / across
+    cloud = strength * np.exp(-(u * u + v * v)) * np.float32(rng.uniform(0.5, 1.2))
+    patch = skin[y0:y1, x0:x1]
+    patch += (patch * np.array([0.80, 0.66, 0.56], np.float32) - patch) * np.minimum(cloud * 2, 0.9).astype(np.float32)[..., None]
+
+
 def paint_root(skin: Picture, seen: SeenShaft, recipe: Recipe) -> None:
     """The part under the skin, seen through it: straight back from the opening, blurring and fading with depth, bluish where dark."""
     start = seen.points_px[0]

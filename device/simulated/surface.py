@@ -29,6 +29,7 @@ def shine(skin: Picture, relief: Field, recipe: Recipe, rng: np.random.Generator
     """LED light mirrored by a moist surface: a veil and sparkle on the relief where the film is thick, bluish white."""
     if recipe.wetness < 0.05:
         return
+    _veil(skin, recipe, rng)
     if recipe.wetness > GLISTENING:
         _glitter(skin, relief, recipe, rng)
         return
@@ -41,6 +42,16 @@ def shine(skin: Picture, relief: Field, recipe: Recipe, rng: np.random.Generator
     veil = film * np.float32(0.05) * (1 + 0.3 * facets)
     sheen = np.clip(sparkle * np.float32(0.8) + np.maximum(veil, 0) * np.float32(recipe.wetness), 0, 0.92)
     skin += (LAMP - skin) * sheen[..., None]
+
+
+def _veil(skin: Picture, recipe: Recipe, rng: np.random.Generator) -> None:
+    """Wide patches of glare, bluish or violet, where the surface faces the lamps; no edge anywhere."""
+    strength = float(rng.uniform(-0.25, 0.3)) + 0.2 * recipe.pallor
+    if strength < 0.03:
+        return
+    patches = fractal_field(rng, (skin.shape[0], skin.shape[1]), float(rng.uniform(900, 2600)) / recipe.um_per_px, 3, 0.6)
+    colour = np.array([1.0, rng.uniform(0.72, 0.95), rng.uniform(0.75, 0.95)], np.float32) * np.float32(rng.uniform(0.75, 1.0))
+    skin += (colour - skin) * (np.clip(patches + 0.2, 0, 1.6) * np.float32(strength * 0.7))[..., None]
 
 
 def _glitter(skin: Picture, relief: Field, recipe: Recipe, rng: np.random.Generator) -> None:
