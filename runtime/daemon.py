@@ -133,6 +133,7 @@ class Daemon:
         def stopping() -> None:
             """All at once, and before the connections end: the daemon has two seconds in all, not for each part."""
             log.info("stopping")
+            self._stop_wanted = True  # first: from here on a thread that has ended is no part that gave up
             parts.captures.ask_to_stop()
             parts.analysis.ask_to_stop()
 
@@ -197,7 +198,7 @@ class Daemon:
 
     def _lose_part(self, why: str) -> None:
         """A part has given up: end everything, so that the service manager starts it afresh."""
-        if self._lost_part is None:
+        if not self._stop_wanted:
             log.critical("a part gave up", part=why)
             self._lost_part = why
         self.stop()

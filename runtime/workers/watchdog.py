@@ -69,7 +69,7 @@ class Supervisor:
         *,
         nudge: Callable[[], None] = lambda: None,
         end: Callable[[str], None] = lambda _why: None,
-        period_s: float = LONGEST_CHECK_PERIOD_S,
+        period_s: float | None = None,
     ) -> None:
         """Store the arguments.
 
@@ -80,7 +80,8 @@ class Supervisor:
         self._manager = manager
         self._nudge = nudge
         self._end = end
-        self._period_s = min(period_s, manager.watchdog_s / 4) if manager.watchdog_s else period_s
+        longest_s = LONGEST_CHECK_PERIOD_S if period_s is None else period_s
+        self._period_s = min(longest_s, manager.watchdog_s / 4) if manager.watchdog_s else longest_s
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
 

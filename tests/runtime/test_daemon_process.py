@@ -12,10 +12,12 @@ from pathlib import Path
 import cv2
 import httpx
 import pytest
+import uvicorn
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from runtime.daemon import DaemonError, StopRequestedError, StopSignal
+from runtime.workers import watchdog
 from tests.eventually import DEADLINE_S, eventually
 from tests.runtime.drawn import skin
 from tests.runtime.running_daemon import running
@@ -208,6 +210,20 @@ def test_a_part_that_gives_up_ends_the_daemon_and_is_named(tmp_path):
         error = eventually(lambda: daemon.errors and daemon.errors[0])
     assert isinstance(error, DaemonError)
     assert str(error).startswith("capture: the driver of scripted: crashed")
+
+
+def test_a_part_that_ends_because_the_daemon_does_has_not_given_up(tmp_path, monkeypatch):
+    shutdown = uvicorn.Server.shutdown
+
+    async def slow_shutdown(self, sockets=None):  # supervision looks many times while the parts end
+        await asyncio.sleep(1.0)
+        await shutdown(self, sockets)
+
+    monkeypatch.setattr(uvicorn.Server, "shutdown", slow_shutdown)
+    monkeypatch.setattr(watchdog, "LONGEST_CHECK_PERIOD_S", 0.02)
+    with running(tmp_path) as daemon:
+        daemon.until(lambda status: status["results"])
+    assert not daemon.errors
 
 
 def test_systemd_is_told_when_it_serves_and_when_it_stops(tmp_path, pictures):
