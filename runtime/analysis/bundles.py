@@ -20,8 +20,9 @@ from runtime.analysis.skeleton import Floats, Ints
 LOOK_STEP_PX = 1.0
 LOOK_WIDTHS = 2.5  # sections reach this many hair widths to either side
 EXCESS_IRREGULAR = 4.0  # the share is larger by this many times the mask's irregularity
-EXCESS_WIDTHS = 0.4  # a stretch wider than its hair by more than this share of a hair's width holds another
+EXCESS_WIDTHS = 0.5  # a stretch wider than its hair by more than this share of a hair's width holds another
 EXCESS_MIN_PX = 2.5  # … and this much: the mask's edges jump by a pixel each
+PIXEL_JUMP_PX = 0.5  # the width of a perfect mask jumps by as much
 THIN_SHARE = 0.8  # a thin hair's neighbour is most likely a hair of the usual width
 STRETCH_WIDTHS = 2.5  # shorter stretches are where hairs cross or touch
 GROWN_WIDTHS = 1.4  # what is wider than this many of the frame's usual hairs is taken for several of them
@@ -85,7 +86,8 @@ def _irregularity(width: Floats, stops: Ints, counts: Ints) -> float:
         mine = width[stop - count : stop]
         mine = mine[np.isfinite(mine)]
         if len(mine) >= MIN_SECTIONS:
-            spread.append(1.48 * float(np.median(np.abs(mine[2:] - mine[:-2])) / np.median(mine)))
+            jump = max(1.48 * float(np.median(np.abs(mine[2:] - mine[:-2]))) - PIXEL_JUMP_PX, 0.0)
+            spread.append(jump / float(np.median(mine)))
     return float(np.median(spread)) if spread else 0.0
 
 
