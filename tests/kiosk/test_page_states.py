@@ -41,15 +41,19 @@ def test_without_a_scale_sizes_are_in_pixels_and_densities_missing(pages, tmp_pa
 ON_HAIR = """() => {
   const overlay = document.querySelector('#live-stage canvas.overlay');
   const picture = document.querySelector('#live-stage canvas.picture');
-  if (Number(getComputedStyle(overlay).opacity) < 1) return null;
+  const style = getComputedStyle(overlay);
+  if (Number(style.opacity) < 1) return null;
+  const moved = new DOMMatrix(style.transform); // CSS pixels, as far as the skin has moved since
+  const scale = overlay.width / overlay.clientWidth;
   const {data} = overlay.getContext('2d').getImageData(0, 0, overlay.width, overlay.height);
   const under = picture.getContext('2d').getImageData(0, 0, picture.width, picture.height).data;
   let [inked, dark] = [0, 0];
   for (let y = 0; y < overlay.height; y += 1) {
     for (let x = 0; x < overlay.width; x += 1) {
       if (data[4 * (y * overlay.width + x) + 3] < 240) continue;
-      const column = Math.floor((x * picture.width) / overlay.width);
-      const row = Math.floor((y * picture.height) / overlay.height);
+      const column = Math.floor(((x + moved.e * scale) * picture.width) / overlay.width);
+      const row = Math.floor(((y + moved.f * scale) * picture.height) / overlay.height);
+      if (column < 0 || row < 0 || column >= picture.width || row >= picture.height) continue;
       inked += 1;
       dark += under[4 * (row * picture.width + column)] < 130;
     }
