@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,9 @@ def load(folder: Path) -> dict[str, Any]:
     if not path.exists():
         raise TrainingError(f"{path}: no checkpoint here: name the folder of a training, or start one without --resume")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a foreign pickle it warns, and then refuses it
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as problem:
         first = str(problem).partition("\n")[0]
         raise TrainingError(f"{path}: damaged, or not a checkpoint of this program ({first}): start anew in another folder") from problem

@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -55,3 +60,20 @@ def test_what_is_no_network_is_an_inference_error(model):
 def test_absurd_threads(threads):
     with pytest.raises(ValueError, match="threads"):
         OnnxBackend(dark_is_hair(), threads=threads)
+
+
+def test_running_a_network_leaves_nothing_in_the_home_folder(tmp_path):
+    # ONNX Runtime's builds keep a device id and a queue of events there, for their maker
+    model = tmp_path / "dark.onnx"
+    model.write_bytes(dark_is_hair())
+    home = tmp_path / "home"
+    home.mkdir()
+    program = (
+        "import sys, pathlib, numpy; from runtime.inference.onnx import OnnxBackend\n"
+        "with OnnxBackend(pathlib.Path(sys.argv[1]).read_bytes(), threads=1) as backend:\n"
+        "    backend.infer({'picture': numpy.zeros((1, 32, 32, 3), numpy.uint8)})\n"
+    )
+    variables = {k: v for k, v in os.environ.items() if not k.startswith(("ORT_", "CI", "XDG_"))} | {"HOME": str(home)}
+    root = Path(__file__).resolve().parents[2]
+    subprocess.run([sys.executable, "-c", program, str(model)], env=variables, cwd=root, check=True, timeout=60)
+    assert list(home.rglob("*")) == []

@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import onnx  # noqa: E402
+from typer.testing import CliRunner  # noqa: E402
+
+from export.cli import app  # noqa: E402
+from export.conversion import segmenter as conversion  # noqa: E402
+from export.conversion.onnx_graph import IR, OPSET, live_onnx, parity  # noqa: E402
+from export.conversion.trust import fit_trust, mask_dice, rank_correlation  # noqa: E402
+from export.errors import ConversionError  # noqa: E402
+from export.networks.live import LiveNet  # noqa: E402
+from export.training import segmenter as training  # noqa: E402
+from export.training.recipe import SMOKE  # noqa: E402
+from export.training.segmenter import SegmenterTraining, Watcher  # noqa: E402
+from runtime.analysis.learned import LearnedSegmenter  # noqa: E402
+from runtime.bundles.reader import read_bundle  # noqa: E402
+from tests.export.training_samples import drawn_frames, drawn_scenes  # noqa: E402
+
+pytestmark = pytest.mark.export
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(1)
+    return LiveNet(8).eval()
+
+
+@pytest.fixture(scope="module")
+def model(network):
+    return live_onnx(network)
+
+
+def test_the_graph_is_one_that_old_runtimes_take(model):
+    graph = onnx.load_from_string(model)
+    assert graph.ir_version <= IR
+    assert [o.version for o in graph.opset_import if o.domain in ("", "ai.onnx")] == [OPSET]
+    assert [i.name for i in graph.graph.input] == ["picture"]
+    assert graph.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
+
+
+def test_the_graph_gives_the_networks_numbers_at_every_size(network, model):
+    differences = parity(network, model, sizes=((64, 64), (96, 160), (256, 320)))
+    assert set(differences) == {"hair", "marks", "features"}
+    assert max(differences.values()) <= 1e-4
+
+
+def test_other_numbers_and_no_numbers_are_errors(model):
+    torch.manual_seed(2)
+    with pytest.raises(ConversionError, match="above"):
+        parity(LiveNet(8).eval(), model, sizes=((64, 64),))
+    with pytest.raises(ConversionError, match="nothing was compared"):
+        parity(LiveNet(8).eval(), model, sizes=())
+
+
+def test_reliability_follows_the_dice():
+    rng = np.random.default_rng(0)
+    samples = []
+    for doubt in np.linspace(0.01, 0.4, 40):
+        truth = np.zeros((64, 64), bool)
+        truth[:, 20:40] = True
+        soft = np.where(truth, 1 - doubt, doubt) + rng.normal(0, doubt / 2, truth.shape)
+        samples.append((np.clip(soft, 0, 1).astype(np.float32), rng.normal(0, 1, 4).astype(np.float32), truth))
+    trust, figures = fit_trust(samples, 0.5)
+    assert figures["reliability_rank_correlation"] > 0.8
+    assert len(trust.features) == 4
+    with pytest.raises(ConversionError, match="too few"):
+        fit_trust(samples[:4], 0.5)
+
+
+def test_small_figures():
+    a = np.array([1.0, 2.0, 3.0, 4.0])
+    assert rank_correlation(a, a**3) == pytest.approx(1)
+    assert rank_correlation(a, -a) == pytest.approx(-1)
+    assert rank_correlation(a, np.ones(4)) == 0
+    empty, full = np.zeros((4, 4), bool), np.ones((4, 4), bool)
+    assert mask_dice(empty, empty) == 1
+    assert mask_dice(empty, full) == 0
+
+
+def test_a_training_becomes_a_bundle_that_segments(tmp_path, monkeypatch):
+    paths = drawn_scenes(tmp_path / "drawn")
+    monkeypatch.setattr(training, "render_scenes", lambda *_, **__: paths)
+    monkeypatch.setattr(training, "validation_frames", drawn_frames)
+    monkeypatch.setattr(conversion, "validation_frames", drawn_frames)
+    monkeypatch.setattr(conversion, "parity", lambda network, model: parity(network, model, sizes=((64, 96),)))
+    SegmenterTraining(tmp_path / "run", SMOKE, 3).run(Watcher())
+    result = CliRunner().invoke(app, ["bundle", "segmenter", str(tmp_path / "run"), str(tmp_path / "made"), "--per-kind", "6"])
+    assert result.exit_code == 0, result.output
+    bundle = read_bundle(tmp_path / "made")
+    assert bundle.id in result.output
+    card = bundle.manifest.card
+    assert (card.seed, card.steps, card.validated_on_real_labels) == (3, SMOKE.steps, False)
+    assert "--recipe smoke --seed 3" in card.repeat
+    metrics = bundle.manifest.roles.segmenter.metrics
+    assert {"dice_easy", "dice_realistic", "dice_hard", "false_area_without_hair", "parity_hair"} <= set(metrics)
+    with LearnedSegmenter(bundle, threads=1) as segmenter:
+        assert segmenter.segment(np.zeros((50, 70, 3), np.uint8)).mask.shape == (50, 70)
+    shown = CliRunner().invoke(app, ["bundle", "inspect", str(tmp_path / "made")])
+    assert shown.output == (tmp_path / "made" / "manifest.json").read_text()
+    (tmp_path / "made" / "segmenter.onnx").write_bytes(b"")
+    refused = CliRunner().invoke(app, ["bundle", "inspect", str(tmp_path / "made")])
+    assert refused.exit_code == 1

@@ -1,0 +1,113 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from export.cli import app
+from export.errors import EvaluationError
+from export.evaluation.baselines import black_hat, contrast_stretching, otsu
+from export.evaluation.pairs import find_pairs
+from export.evaluation.scores import score
+from export.evaluation.segmentation import Method, evaluate
+from tests.runtime.bundle_samples import write_sample
+
+pytestmark = pytest.mark.export
+
+
+def _frame(hairs: int) -> tuple[np.ndarray, np.ndarray]:
+    image = np.full((120, 160, 3), (150, 170, 210), np.uint8)
+    mask = np.zeros((120, 160), np.uint8)
+    for index in range(hairs):
+        x = 30 + 40 * index
+        cv2.line(image, (x, -5), (x + 15, 130), (25, 25, 30), 4)
+        cv2.line(mask, (x, -5), (x + 15, 130), 255, 4)
+    return image, mask
+
+
+@pytest.fixture
+def data(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name, hairs in (("one", 1), ("three", 3), ("bald", 0)):
+        image, mask = _frame(hairs)
+        cv2.imwrite(str(folder / f"{name}.png"), image)
+        cv2.imwrite(str(folder / f"{name}_mask.png"), mask)
+    cv2.imwrite(str(folder / "unlabelled.png"), image)
+    (folder / "notes.txt").write_text("not a picture")
+    return folder
+
+
+@pytest.mark.parametrize("baseline", [otsu, contrast_stretching, black_hat])
+def test_baselines_find_plain_dark_hair(baseline):
+    image, mask = _frame(3)
+    found = score(baseline(image), mask > 0)
+    assert found.dice is not None
+    assert found.dice > 0.85
+
+
+def test_a_true_mask_scores_one_and_a_shifted_one_less():
+    _, mask = _frame(2)
+    true = mask > 0
+    same = score(true, true)
+    assert (same.dice, same.jaccard, same.f1_2px, same.boundary_f1, same.centre_recall) == (1, 1, 1, 1, 1)
+    moved = score(np.roll(true, 2, 1), true)
+    assert moved.dice is not None
+    assert moved.dice < 0.8
+    assert moved.f1_2px == pytest.approx(1)
+    assert moved.boundary_f1 == pytest.approx(1, abs=0.02)
+    far = score(np.roll(true, 11, 1), true)
+    assert far.centre_recall == 0
+    assert far.f1_2px == 0
+    assert score(~true, np.zeros_like(true)).false_area == pytest.approx(1 - true.mean())
+    with pytest.raises(ValueError, match="against"):
+        score(true[1:], true)
+
+
+def test_dice_and_jaccard_agree():
+    rng = np.random.default_rng(0)
+    found = score(rng.random((40, 40)) < 0.4, rng.random((40, 40)) < 0.4)
+    assert found.dice is not None
+    assert found.jaccard == pytest.approx(found.dice / (2 - found.dice))
+
+
+def test_the_table_has_every_method(data, tmp_path):
+    write_sample(tmp_path / "bundle")
+    sheet = tmp_path / "sheet.png"
+    arguments = ["evaluate", "segmentation", str(data), "--bundle", str(tmp_path / "bundle"), "--threads", "1"]
+    result = CliRunner().invoke(app, [*arguments, "--sheet", str(sheet)])
+    assert result.exit_code == 0, result.output
+    for name in ("Otsu (Kim 2017)", "Shih 2014, 2015", "Yue 2021", "| classical |", "| dark/1+"):
+        assert name in result.stdout
+    picture = cv2.imread(str(sheet))
+    assert picture is not None
+    assert picture.shape[0] >= 3 * 100
+    described = CliRunner().invoke(app, [*arguments, "--json"])
+    methods = json.loads(described.stdout)["methods"]
+    dark = next(v for k, v in methods.items() if k.startswith("dark/1"))
+    assert dark["summary"]["frames"] == 3
+    assert dark["summary"]["frames_without_hair"] == 1
+    assert dark["summary"]["dice"] > 0.9
+    assert set(dark["frames"]) == {"one", "three", "bald"}
+
+
+def test_a_mask_of_another_size_is_an_error_that_names_it(data):
+    cv2.imwrite(str(data / "one_mask.png"), np.zeros((60, 80), np.uint8))
+    result = CliRunner().invoke(app, ["evaluate", "segmentation", str(data)])
+    assert result.exit_code == 1
+    assert "one_mask.png" in result.output
+    assert "same size" in " ".join(result.output.split())
+
+
+def test_folders_without_pairs(data, tmp_path):
+    with pytest.raises(EvaluationError, match="no such folder"):
+        find_pairs(tmp_path / "absent")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(EvaluationError, match="no picture with a mask"):
+        find_pairs(tmp_path / "empty")
+    cv2.imwrite(str(data / "one.jpg"), _frame(1)[0])
+    with pytest.raises(EvaluationError, match="same name"):
+        find_pairs(data)
+    with pytest.raises(EvaluationError, match="nothing to compare"):
+        evaluate([], [Method("none", otsu)])
