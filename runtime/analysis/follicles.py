@@ -21,7 +21,7 @@ from runtime.analysis.sections import rough_widths
 from runtime.analysis.segmentation import Segmentation
 from runtime.analysis.skeleton import Floats, Ints
 
-UNIT_WIDTHS = 4.0  # hairs of one follicular unit leave the skin within this many hair widths (units are ≤ 0.3 mm wide)
+UNIT_WIDTHS = 6.0  # hairs of one follicular unit leave the skin within this many hair widths (units are ≤ 0.3 mm wide)
 BORDER_WIDTHS = 0.75  # an end nearer to the border than this is taken to leave the picture
 BORDER_PX = 3.0
 END_POINTS = 5  # the points at each end over which its direction and width are taken
@@ -32,7 +32,7 @@ TAPER_WEIGHT = 1.5  # per unit of the logarithm of width at this end over width 
 TAPER_LIMIT = 1.5
 MEETING_ODDS = 2.0  # ends of other hairs meet here
 GROWTH_WEIGHT = 3.0  # how much a wholly common direction of growth counts
-PRIOR_ODDS = 0.0
+PRIOR_ODDS = -1.0
 GROWTH_ROUNDS = 2
 
 
