@@ -91,7 +91,7 @@ function Figure({ name, label, value, unit = '', error, note, big = false }) {
 /** @param {{share: Measurement['terminal_vellus']}} props */
 function TerminalVellus({ share }) {
   const told = share ? share.terminal + share.vellus : 0;
-  const terminal = share && told ? share.terminal / told : null;
+  const terminal = share && told ? Math.round((100 * share.terminal) / told) / 100 : null; // so that both make 100 %
   const vellus = terminal === null ? null : 1 - terminal;
   return html`
     <div class="terminal-vellus" data-figure="terminal-vellus">
