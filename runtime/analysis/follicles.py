@@ -22,6 +22,8 @@ from runtime.analysis.segmentation import Segmentation
 from runtime.analysis.skeleton import Floats, Ints
 
 UNIT_WIDTHS = 6.0  # hairs of one follicular unit leave the skin within this many hair widths (units are ≤ 0.3 mm wide)
+JOIN_WIDTHS = 15.0  # how far from its root a hair may be run into by another of its unit …
+JOIN_COSINE = 0.9  # … heading the same way: such hairs leave the skin together
 BORDER_WIDTHS = 0.75  # an end nearer to the border than this is taken to leave the picture
 BORDER_PX = 3.0
 END_POINTS = 5  # the points at each end over which its direction and width are taken
@@ -69,7 +71,7 @@ def find_follicles(
         turned.append(replace(path, points=points, widths_px=widths, rooted=bool(rooted[k])))
     roots = np.flatnonzero(rooted)
     chosen = 2 * roots + root_side[roots]
-    return tuple(turned), _ostia(ends.position[chosen], ends.width[chosen], roots)
+    return tuple(turned), _ostia(ends.position[chosen], ends.outward[chosen], ends.width[chosen], roots, turned)
 
 
 def _ends(paths: tuple[HairPath, ...], width: int, height: int) -> _HairEnds:
@@ -149,18 +151,38 @@ def _meeting(ends: _HairEnds) -> NDArray[np.bool_]:
     return met
 
 
-def _ostia(position: Floats, width: Floats, hairs: Ints) -> tuple[Ostium, ...]:
-    """Openings: root ends within one follicular unit's size of one another, in reading order."""
+def _ostia(position: Floats, outward: Floats, width: Floats, hairs: Ints, paths: list[HairPath]) -> tuple[Ostium, ...]:
+    """Openings, in reading order: root ends within one follicular unit's size of one another, or that run into one another."""
     n = len(hairs)
     if n == 0:
         return ()
     pairs = cKDTree(position).query_pairs(UNIT_WIDTHS * float(width.max()), output_type="ndarray")
     size = UNIT_WIDTHS * np.maximum(float(np.median(width)), np.minimum(width[pairs[:, 0]], width[pairs[:, 1]]))
     pairs = pairs[np.hypot(*(position[pairs[:, 0]] - position[pairs[:, 1]]).T) <= size]
-    count, unit = connected_components(coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n)), directed=False)
+    joins, into = _running_into(position, outward, width, [paths[k] for k in hairs])
+    first, second = np.concatenate([pairs[:, 0], joins]), np.concatenate([pairs[:, 1], into])
+    links = coo_matrix((np.ones(len(first)), (first, second)), shape=(n, n))
+    count, unit = connected_components(links, directed=False)
     ostia = []
     for k in range(count):
         members = np.flatnonzero(unit == k)
-        x, y = position[members].mean(0)
+        # a hair that runs into another is lost before its root: the opening is where the others end
+        own = members[~np.isin(members, joins)] if not np.isin(members, joins).all() else members
+        x, y = position[own].mean(0)
         ostia.append(Ostium(float(x), float(y), tuple(int(i) for i in hairs[members])))
     return tuple(sorted(ostia, key=lambda o: (o.y, o.x)))
+
+
+def _running_into(position: Floats, outward: Floats, width: Floats, paths: list[HairPath]) -> tuple[Ints, Ints]:
+    """(hairs, the hairs into which they run towards the root): their root ends lie on another's course and head for its root."""
+    steps = [np.gradient(path.points, axis=0) for path in paths]
+    along = np.concatenate(steps)
+    along /= np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-9)[:, None]
+    owner = np.repeat(np.arange(len(paths)), [len(path.points) for path in paths])
+    arc = np.concatenate([np.arange(len(path.points)) * path.length_px / max(len(path.points) - 1, 1) for path in paths])
+    points = np.concatenate([path.points for path in paths])
+    near = cKDTree(position).sparse_distance_matrix(cKDTree(points), float(width.max()), output_type="coo_matrix")
+    a, b = near.row.astype(np.int64), near.col.astype(np.int64)
+    onto = (owner[b] != a) & (near.data <= np.maximum(width[a], width[owner[b]])) & (arc[b] <= JOIN_WIDTHS * width[owner[b]])
+    onto &= (outward[a] * -along[b]).sum(1) > JOIN_COSINE
+    return a[onto], owner[b[onto]]

@@ -42,8 +42,8 @@ def test_a_hair_that_crosses_the_picture_has_no_root_in_it() -> None:
 
 
 def test_hairs_keep_their_order_and_number() -> None:
-    strokes: list[Stroke] = [([(40, 30 + 30 * k), (200 + 10 * k, 40 + 30 * k)], 6) for k in range(5)]
-    mask, picture = with_roots(strokes, [(36, 30 + 30 * k) for k in range(5)])
+    strokes: list[Stroke] = [([(40, 20 + 48 * k), (200 + 10 * k, 28 + 48 * k)], 6) for k in range(5)]
+    mask, picture = with_roots(strokes, [(36, 20 + 48 * k) for k in range(5)])
     hairs, ostia = analysed(mask, picture)
     assert len(hairs) == 5 and len(ostia) == 5
     lengths = [hair.length_px for hair in hairs]
