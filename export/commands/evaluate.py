@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -60,3 +61,21 @@ def segmentation(
         for segmenter in learned:
             segmenter.close()
     typer.echo(methods.as_json(rows) if as_json else methods.markdown(rows))
+
+
+@app.command()
+def speed(
+    bundle: Annotated[Path | None, typer.Option(help="Bundle to time; the factory's where none is named.")] = None,
+    threads: Annotated[int, typer.Option(min=1, max=64, help="Computing threads.")] = 2,
+    rounds: Annotated[int, typer.Option(min=3, max=10_000, help="How often each is timed.")] = 30,
+) -> None:
+    """A bundle's segmenter on 640×480 beside U²-Netp at 320×320, in one run: JSON with milliseconds and ratios."""
+    from export.evaluation.speed import compare_speed
+    from runtime.bundles.reader import FACTORY, read_bundle
+
+    try:
+        found = compare_speed(read_bundle(bundle or FACTORY), threads=threads, rounds=rounds)
+    except TrichoscopeError as problem:
+        Console(stderr=True).print(f"evaluate speed: {problem}", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from problem
+    typer.echo(json.dumps(found))
