@@ -105,6 +105,7 @@ def render_backdrop(plan: BackdropPlan, should_stop: Callable[[], bool]) -> Back
         um_per_px=um_per_px,
         bald=plan.bald,
         sparser=SPARSER,
+        hooded=False,
         should_stop=should_stop,
     )
     recipe = scene.recipe

@@ -60,7 +60,8 @@ def _lay(picture: Picture, hidden: NDArray[np.bool_], radius: float, rng: np.ran
     fallen = cv2.GaussianBlur(np.roll(alpha, (2, 2), (0, 1)), (0, 0), max(1.5, radius * 0.06))
     patch *= (1 - np.float32(rng.uniform(0.05, 0.25)) * fallen)[..., None]
     patch += (np.clip(colour * relief[..., None], 0, 1) - patch) * alpha[..., None]
-    hidden[y0:y1, x0:x1] |= alpha >= 0.5
+    # whether a flake hides is said for places as large as a hair, not for every grain of it
+    hidden[y0:y1, x0:x1] |= cv2.GaussianBlur(alpha, (0, 0), min(2.5, max(0.7, radius * 0.1))) >= 0.5
 
 
 def _flake(rng: np.random.Generator, shape: tuple[int, int], centre: NDArray[np.float64], radius: float) -> tuple[Field, Field]:

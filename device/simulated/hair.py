@@ -62,6 +62,7 @@ class Shaft:
         points_um: float64 (n, 3), x, y and height above the skin.
         d_um: float64 (n,), diameter along it; `nominal_um` is what it was drawn from.
         bgr: body colour; `opacity` is below 1 for hair that light passes.
+        slant: by how many of its half widths an oblique cut is ahead on one side of the end.
         seed: of the shaft's own surface.
     """
 
@@ -75,6 +76,7 @@ class Shaft:
     points_um: NDArray[np.float64]
     d_um: NDArray[np.float64]
     seed: int
+    slant: float = 0.0
 
 
 def grow(recipe: Recipe, lens: Lens, rng: np.random.Generator) -> tuple[list[Unit], list[Shaft]]:
@@ -162,7 +164,7 @@ def grow_shaft(recipe: Recipe, unit: Unit, heading: float, place: int, rng: np.r
     x = unit.x_um + east + np.concatenate([[0], np.cumsum(np.cos(turn) * flat * step)[:-1]])
     y = unit.y_um + south + np.concatenate([[0], np.cumsum(np.sin(turn) * flat * step)[:-1]])
     # a shaft is elliptical and turns as it grows: its projected width breathes slowly
-    d = nominal * (1 + 0.035 * smooth_line(rng, n, 900 / step))
+    d = nominal * np.clip(1 + recipe.uneven * smooth_line(rng, n, 900 / step), 0.6, 1.5)
     if tip == "taper":
         part = np.clip((arc[-1] - arc) / (0.45 * arc[-1]), 0, 1)
         d = d * (0.12 + 0.88 * np.sin(part * math.pi / 2) ** 0.8)
@@ -186,4 +188,5 @@ def grow_shaft(recipe: Recipe, unit: Unit, heading: float, place: int, rng: np.r
         points_um=np.stack([x, y, z], 1),
         d_um=np.asarray(d, np.float64),
         seed=int(rng.integers(2**31)),
+        slant=float(rng.normal(0, 0.5)) if tip == "cut" else 0.0,
     )

@@ -124,6 +124,22 @@ def defocus(picture: Picture, sigma_px: float) -> Picture:
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma_px, borderType=cv2.BORDER_REFLECT_101), np.float32)
 
 
+def motion(picture: Picture, length_px: float, angle_rad: float) -> Picture:
+    """The picture smeared along a straight way of `length_px` (at most 30) while the shutter was open."""
+    if length_px < 0.3:
+        return picture
+    length_px = min(length_px, 30.0)
+    side = 2 * math.ceil(length_px / 2) + 3
+    kernel = np.zeros((side, side), np.float32)
+    # every pixel of the kernel weighs what the way, drawn finely, spends in it
+    way = np.linspace(-0.5, 0.5, 8 * side) * length_px
+    for x, y in zip(side // 2 + way * math.cos(angle_rad), side // 2 + way * math.sin(angle_rad), strict=True):
+        i, j = int(y), int(x)
+        down, right = y - i, x - j
+        kernel[i : i + 2, j : j + 2] += np.array([[(1 - down) * (1 - right), (1 - down) * right], [down * (1 - right), down * right]])
+    return np.asarray(cv2.filter2D(picture, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT_101), np.float32)
+
+
 def lateral_colour(picture: Picture, shift_px: float) -> Picture:
     """Chromatic aberration: red drawn larger and blue smaller by `shift_px` at the corner."""
     if shift_px < 0.05:

@@ -7,11 +7,13 @@ from typing import Literal
 
 import numpy as np
 
+from device.simulated.hood import Hood, draw_hood
+
 Kind = Literal["easy", "realistic", "hard"]
 KINDS: tuple[Kind, ...] = ("easy", "realistic", "hard")
 
 # changes whenever the same seed would give another picture; cached scenes carry it
-RENDERER_VERSION = 8
+RENDERER_VERSION = 9
 
 # shares of the hair colours of a head, by kind; one colour is drawn for the head, single hairs may stray from it
 HEAD_COLOURS: dict[Kind, dict[str, float]] = {
@@ -39,6 +41,10 @@ HEAD_COLOURS: dict[Kind, dict[str, float]] = {
 }
 
 
+# white balances gone wrong, what each channel (BGR) gains: cold, violet, green, magenta, yellow; green's share is drawn smaller below
+CASTS = np.array([(0.16, 0.0, -0.25), (0.18, -0.2, -0.05), (-0.08, 0.2, -0.15), (0.08, -0.3, 0.1), (-0.2, 0.1, 0.08)])
+
+
 @dataclass(frozen=True)
 class Recipe:
     """The drawn numbers of one scene. Lengths on the scalp in µm, in the picture in px; angles in radians; shares 0…1.
@@ -59,6 +65,9 @@ class Recipe:
         shadow_reach: how far a shadow is displaced for each unit of height; `shadow_soft` how much it widens for it.
         pallor: 0…1, how far the skin is blanched by a thick bluish film under cold lamps; `veins` how many vessels, about 1.
         blur_px_per_um: how much a hair blurs for each µm that it lies above the skin (depth of field).
+        hood: the opening whose edge is in view, if it is.
+        uneven: how much the width of a shaft breathes along it, share; `scales` how strongly its cuticle shows as rings.
+        motion_px, motion_rad: way of the picture while the shutter is open, and its direction; `bayer`: raw values are demosaiced.
         defocus_px, noise, jpeg_quality, vignetting, gain, sharpen, chroma_px: the picture's degradation.
     """
 
@@ -99,6 +108,12 @@ class Recipe:
     pallor: float
     veins: float
     blur_px_per_um: float
+    hood: Hood | None
+    uneven: float
+    scales: float
+    motion_px: float
+    motion_rad: float
+    bayer: bool
     defocus_px: float
     noise: float
     jpeg_quality: int
@@ -130,10 +145,13 @@ def draw_recipe(rng: np.random.Generator, kind: Kind) -> Recipe:
         )
     )
     tint = rng.normal(0, (0.025, 0.04, 0.05)[level], 3)
+    if rng.random() < (0.0, 0.2, 0.25)[level]:
+        tint = tint + CASTS[int(rng.integers(len(CASTS)))] * rng.uniform(0.4, 1.0)
     clipped = bool(rng.random() < (0.25, 0.3, 0.3)[level])
     stubble = clipped and bool(rng.random() < (0.2, 0.45, 0.45)[level])
     glistening = bool(rng.random() < (0.0, 0.16, 0.16)[level])
     fine = bool(rng.random() < (0.0, 0.1, 0.16)[level])
+    coily = colour in ("black", "darkbrown", "brown") and bool(rng.random() < (0.0, 0.08, 0.12)[level])
     grizzled = colour in ("grey", "white", "darkbrown", "black") and bool(rng.random() < (0.0, 0.15, 0.25)[level])
     tilt = rng.normal(0, (0.0, 0.6, 2.6)[level], 2) * np.pi / 180
     return Recipe(
@@ -158,7 +176,7 @@ def draw_recipe(rng: np.random.Generator, kind: Kind) -> Recipe:
         vellus_share=between((0.06, 0.16), (0.06, 0.22), (0.08, 0.3)),
         clipped_um=float(rng.uniform(230, 750) if stubble else rng.uniform(450, 1500)) if clipped else None,
         stubble=stubble,
-        curl=min(float(rng.gamma(1.3, (0.05, 0.08, 0.13)[level])), (0.16, 0.3, 0.5)[level]),
+        curl=float(rng.uniform(0.4, 1.5)) if coily else min(float(rng.gamma(1.3, (0.05, 0.08, 0.13)[level])), (0.16, 0.3, 0.5)[level]),
         heading=float(rng.uniform(0, 2 * np.pi)),
         heading_spread=between((0.12, 0.4), (0.15, 0.6), (0.2, 0.9)),
         height_um=between((60, 160), (100, 420), (150, 600)),
@@ -174,6 +192,12 @@ def draw_recipe(rng: np.random.Generator, kind: Kind) -> Recipe:
         pallor=float(rng.uniform(0.4, 1.0)) if glistening else max(0.0, float(rng.uniform(-0.6, 0.5))),
         veins=float(rng.lognormal(0, 0.6)),
         blur_px_per_um=between((0.0, 0.0), (0.001, 0.009), (0.001, 0.011)) * 8.0 / scale,
+        hood=draw_hood(rng) if rng.random() < (0.0, 0.08, 0.1)[level] else None,
+        uneven=between((0.02, 0.04), (0.02, 0.08), (0.02, 0.1)),
+        scales=float(rng.uniform(0.0, 0.12) if rng.random() < 0.5 else 0.02),
+        motion_px=max(0.0, between((0.0, 0.0), (-3.0, 2.0), (-4.0, 5.0))),
+        motion_rad=float(rng.uniform(0, np.pi)),
+        bayer=bool(rng.random() < (0.3, 0.5, 0.5)[level]),
         defocus_px=between((0.35, 0.6), (0.5, 1.0), (0.75, 1.8)),
         noise=between((0.003, 0.007), (0.007, 0.016), (0.015, 0.034)),
         jpeg_quality=int(between((90, 97), (79, 93), (55, 83))),

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from device.simulated.fields import Picture
 from device.simulated.flakes import paint_flakes, paint_scale
 from device.simulated.hair import Unit, grow
-from device.simulated.lens import Lens, defocus, lateral_colour, lens_for, vignette
+from device.simulated.hood import paint_hood
+from device.simulated.lens import Lens, defocus, lateral_colour, lens_for, motion, vignette
 from device.simulated.recipe import KINDS, Kind, Recipe, draw_recipe
 from device.simulated.sensor import Image, expose, jpeg_bytes
 from device.simulated.shading import HIGH_UM, SeenShaft, paint_halo, paint_opening, paint_root, paint_shadows, paint_shaft, see, shade_hair
@@ -36,6 +37,7 @@ class Scene:
     Attributes:
         picture: float32 (height, width, 3) BGR 0…1, evenly lit and sharp (but for hair out of the focal plane).
         mask: bool (height, width), visible hair; see truth.py for the definition.
+        field: bool (height, width), where skin is seen: all but the hood.
     """
 
     recipe: Recipe
@@ -43,17 +45,19 @@ class Scene:
     picture: Picture
     mask: NDArray[np.bool_]
     truth: Truth
+    field: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
 class RenderedFrame:
-    """A frame as a camera delivers it: `image` uint8 (height, width, 3) BGR, decoded from `jpeg`; `mask` bool (height, width)."""
+    """A frame as a camera delivers it: `image` uint8 (height, width, 3) BGR, decoded from `jpeg`; `mask`, `field` bool (height, width)."""
 
     image: Image
     jpeg: bytes
     mask: NDArray[np.bool_]
     truth: Truth
     um_per_px: float
+    field: NDArray[np.bool_]
 
 
 def render_frame(seed: int, *, width: int = 640, height: int = 480, kind: Kind = "easy", um_per_px: float | None = None) -> RenderedFrame:
@@ -72,10 +76,12 @@ def render_frame(seed: int, *, width: int = 640, height: int = 480, kind: Kind =
     shape = (height, width)
     lit = scene.picture * (vignette(shape, recipe.vignetting, tuple(rng.normal(0, 0.12, 2))) * np.float32(recipe.gain))[..., None]
     lit *= np.array(recipe.tint_bgr, np.float32)
-    seen = lateral_colour(defocus(np.clip(lit, 0, 1), recipe.defocus_px * width / 640), recipe.chroma_px * width / 640)
-    jpeg = jpeg_bytes(expose(seen, rng, noise=recipe.noise, sharpen=recipe.sharpen), recipe.jpeg_quality)
+    larger = width / 640
+    moved = motion(np.clip(lit, 0, 1), recipe.motion_px * larger, recipe.motion_rad)
+    seen = lateral_colour(defocus(moved, recipe.defocus_px * larger), recipe.chroma_px * larger)
+    jpeg = jpeg_bytes(expose(seen, rng, noise=recipe.noise, sharpen=recipe.sharpen, bayer=recipe.bayer), recipe.jpeg_quality)
     image = np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), np.uint8)
-    return RenderedFrame(image, jpeg, scene.mask, scene.truth, scene.truth.um_per_px)
+    return RenderedFrame(image, jpeg, scene.mask, scene.truth, scene.truth.um_per_px, scene.field)
 
 
 def render_scene(
@@ -87,13 +93,14 @@ def render_scene(
     um_per_px: float | None = None,
     bald: bool | None = None,
     sparser: float = 1.0,
+    hooded: bool = True,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Scene:
     """A scalp under a perfect lens and sensor, the same for the same arguments.
 
     `sparser` multiplies the density of follicular units where hair is long: a wide scene needs fewer for the same crowd in a window
-    of it, for hair reaches in from all around. `should_stop` is asked between the steps, so that a thread that renders can be ended
-    within some hundred milliseconds.
+    of it, for hair reaches in from all around. Without `hooded` the hood stays out of view. `should_stop` is asked between the
+    steps, so that a thread that renders can be ended within some hundred milliseconds.
 
     Raises:
         RenderStoppedError: `should_stop` said so.
@@ -111,6 +118,7 @@ def render_scene(
         um_per_px=scale,
         blur_px_per_um=recipe.blur_px_per_um * recipe.um_per_px / scale,  # the same blur on the scalp
         bald=recipe.bald if bald is None else bald,
+        hood=recipe.hood if hooded else None,
         units_per_cm2=recipe.units_per_cm2 * (sparser if recipe.clipped_um is None else 1.0),
     )
     corner = 0.625 * recipe.field_um / (1000 * recipe.distance_mm)  # of a picture of 4:3, in units of the distance
@@ -131,18 +139,20 @@ def render_scene(
     paint_shadows(picture, seen, recipe)
     owner = np.full(shape, BLANK_ORDER, np.int32)
     beneath = owner.copy()
+    contrast, difference = np.zeros((2, len(seen)))
     for index, shaft in enumerate(seen):
         _heed(should_stop)
         if index == low:
             shade_hair(picture, owner, seen[low:], recipe)
-        paint_shaft(picture, owner, beneath, index, shaft, recipe)
-    contrast, difference = _contrasts(picture, bare, owner, len(seen), recipe)
+        alone = paint_shaft(picture, owner, beneath, index, shaft, recipe)
+        contrast[index], difference[index] = _contrasts(picture, bare, alone, recipe.gain)
     hidden = paint_flakes(picture, recipe, streams[3])
     droplets(picture, recipe, streams[3])
     clear = np.append(difference >= SEEN_DIFFERENCE, False)  # the last is what BLANK_ORDER points to
-    mask = (clear[owner] | clear[beneath]) & ~hidden
-    truth = _truth(seed, recipe, lens, units, seen, owner, hidden, contrast, clear)
-    return Scene(recipe, lens, picture, mask, truth)
+    field = np.ones(shape, bool) if recipe.hood is None else paint_hood(picture, recipe.hood, streams[3])
+    mask = (clear[owner] | clear[beneath]) & ~hidden & field
+    truth = _truth(seed, recipe, lens, units, seen, owner, hidden, field, contrast, clear)
+    return Scene(recipe, lens, picture, mask, truth, field)
 
 
 def scene_um_per_px(seed: int, kind: Kind) -> float:
@@ -167,21 +177,17 @@ def _paint_openings(
         paint_root(picture, shaft, recipe)
 
 
-def _contrasts(
-    picture: Picture, bare: Picture, owner: NDArray[np.int32], count: int, recipe: Recipe
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How each shaft's visible pixels differ from the skin beneath, grey levels 0–255: (count,) each, 0 where none is visible.
+def _contrasts(picture: Picture, bare: Picture, at: NDArray[np.int64], gain: float) -> tuple[float, float]:
+    """How a shaft differs from the bare skin at the pixels `at`, grey levels 0–255, 0 where there are none.
 
     The first is the difference of the mean grey; the second the mean of the differences, which also tells a hair of the skin's
     brightness by its colour and its gloss.
     """
-    at = np.flatnonzero(owner.ravel() != BLANK_ORDER)
-    who = owner.ravel()[at]
-    difference = (picture.reshape(-1, 3)[at] - bare.reshape(-1, 3)[at]) * np.float32(255 * recipe.gain)
-    pixels = np.maximum(np.bincount(who, minlength=count), 1)
-    grey = np.bincount(who, weights=difference @ np.array([0.114, 0.587, 0.299], np.float32), minlength=count)
-    each = np.bincount(who, weights=np.abs(difference).mean(1), minlength=count)
-    return np.asarray(np.abs(grey) / pixels, np.float64), np.asarray(each / pixels, np.float64)
+    if len(at) == 0:
+        return 0.0, 0.0
+    difference = (picture.reshape(-1, 3)[at] - bare.reshape(-1, 3)[at]) * np.float32(255 * gain)
+    grey = float((difference @ np.array([0.114, 0.587, 0.299], np.float32)).mean())
+    return abs(grey), float(np.abs(difference).mean())
 
 
 def _truth(
@@ -192,12 +198,13 @@ def _truth(
     seen: list[SeenShaft],
     owner: NDArray[np.int32],
     hidden: NDArray[np.bool_],
+    field: NDArray[np.bool_],
     contrast: NDArray[np.float64],
     clear: NDArray[np.bool_],
 ) -> Truth:
     places = lens.project(np.array([[u.x_um, u.y_um, 0.0] for u in units]).reshape(-1, 3))[0]
-    within = _in_frame(places, lens)
-    hairs = [h for i, s in enumerate(seen) if (h := _true_hair(i, s, lens, owner, hidden, float(contrast[i]), bool(clear[i]))) is not None]
+    within = _in_view(places, field)
+    hairs = [h for i, s in enumerate(seen) if (h := _true_hair(i, s, owner, hidden, field, float(contrast[i]), bool(clear[i]))) is not None]
     of_unit: dict[int, list[TrueHair]] = {}
     for hair in hairs:
         of_unit.setdefault(hair.follicle_id, []).append(hair)
@@ -224,7 +231,7 @@ def _truth(
         um_per_px_min=float(scales.min()),
         um_per_px_mean=float(scales.mean()),
         um_per_px_max=float(scales.max()),
-        area_cm2=lens.area_cm2,
+        area_cm2=lens.area_cm2 * _share_of_skin(field, scales),
         bald=recipe.bald,
         grades=recipe.grades,
         hairs=tuple(replace(h, rooted_in_frame=h.follicle_id in rooted_units) for h in hairs),
@@ -245,27 +252,48 @@ def _truth(
             "jpeg_quality": recipe.jpeg_quality,
             "vignetting": round(recipe.vignetting, 4),
             "gain": round(recipe.gain, 4),
+            "motion_px": round(recipe.motion_px * lens.width / 640, 4),
+            "motion_deg": round(math.degrees(recipe.motion_rad), 4),
             "sharpen": round(recipe.sharpen, 4),
             "chroma_px": round(recipe.chroma_px * lens.width / 640, 4),
         },
     )
 
 
-def _in_frame(points: NDArray[np.float64], lens: Lens) -> NDArray[np.bool_]:
+def _in_view(points: NDArray[np.float64], field: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which points (n, 2) lie in the picture and not behind the hood."""
+    height, width = field.shape
     x, y = points[:, 0], points[:, 1]
-    return np.asarray((x >= -0.5) & (y >= -0.5) & (x < lens.width - 0.5) & (y < lens.height - 0.5), np.bool_)
+    inside = (x >= -0.5) & (y >= -0.5) & (x < width - 0.5) & (y < height - 0.5)
+    column, row = np.rint(np.where(inside, points.T, 0)).astype(int).clip(0)
+    return np.asarray(inside & field[np.minimum(row, height - 1), np.minimum(column, width - 1)], np.bool_)
+
+
+def _share_of_skin(field: NDArray[np.bool_], scales: NDArray[np.float64]) -> float:
+    """Of the skin that the picture would show, the share that no hood hides; `scales` as Lens.scales_um_per_px gives them."""
+    if field.all():
+        return 1.0
+    open_ = cv2.resize(field.astype(np.float32), scales.shape[::-1], interpolation=cv2.INTER_AREA)
+    return float(np.sum(open_ * scales**2) / np.sum(scales**2))
 
 
 def _true_hair(
-    index: int, seen: SeenShaft, lens: Lens, owner: NDArray[np.int32], hidden: NDArray[np.bool_], contrast: float, clear: bool
+    index: int,
+    seen: SeenShaft,
+    owner: NDArray[np.int32],
+    hidden: NDArray[np.bool_],
+    field: NDArray[np.bool_],
+    contrast: float,
+    clear: bool,
 ) -> TrueHair | None:
-    """The truth of one shaft, None where no point of it lies in the frame; `rooted_in_frame` is set by the caller."""
-    within = _in_frame(seen.points_px, lens)
+    """The truth of one shaft, None where no point of it lies in view; `rooted_in_frame` is set by the caller."""
+    within = _in_view(seen.points_px, field)
+    height, width = field.shape
     if not within.any():
         return None
     x, y = seen.points_px[within].T
-    column = np.clip(np.rint(x).astype(int), 0, lens.width - 1)
-    row = np.clip(np.rint(y).astype(int), 0, lens.height - 1)
+    column = np.clip(np.rint(x).astype(int), 0, width - 1)
+    row = np.clip(np.rint(y).astype(int), 0, height - 1)
     covered = np.where(hidden[row, column], UNDER_FLAKE, np.where(owner[row, column] == index, FREE, UNDER_HAIR))
     open_ = covered == FREE
     if not clear:

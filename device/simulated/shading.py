@@ -183,15 +183,16 @@ def paint_root(skin: Picture, seen: SeenShaft, recipe: Recipe) -> None:
 
 def paint_shaft(
     picture: Picture, owner: NDArray[np.int32], beneath: NDArray[np.int32], index: int, seen: SeenShaft, recipe: Recipe
-) -> None:
+) -> NDArray[np.int64]:
     """The shaft over everything painted so far; pixels that it covers by half or more become `index` in `owner` (height, width).
 
     Blur does not count: the mask of a hair out of focus is that of the sharp one. `beneath` takes what `owner` held before.
+    Returns the flat indices of the pixels taken where no hair lay before, of all where there are none of those.
     """
     shape = (picture.shape[0], picture.shape[1])
-    band = band_of(seen.course, seen.reach_px, shape)
+    band = band_of(seen.course, seen.reach_px, shape, seen.shaft.slant)
     if band is None:
-        return
+        return np.empty(0, np.int64)
     s, across = band.sample, band.across
     width = seen.course.along(seen.d_px)[s]
     sigma = np.hypot(seen.course.along(seen.blur_px), np.float32(PIXEL_SIGMA))[s]
@@ -204,8 +205,11 @@ def paint_shaft(
     covered = pixel_cover(across, width) * band.cap * rising >= 0.5
     thin = (width < 2) & (np.abs(across) <= 0.5) & (band.cap * rising >= 0.5)
     taken = band.pixel[covered | thin]
-    beneath.reshape(-1)[taken] = owner.reshape(-1)[taken]
+    before = owner.reshape(-1)[taken]
+    beneath.reshape(-1)[taken] = before
     owner.reshape(-1)[taken] = index
+    alone = taken[before < 0]
+    return alone if len(alone) else taken
 
 
 def _rising(seen: SeenShaft) -> Field:
@@ -240,13 +244,13 @@ def _surface(seen: SeenShaft, recipe: Recipe, s: NDArray[np.int64], across: Fiel
     rings = smooth_line(rng, count, 3.0)[np.clip(s + np.rint(1.5 * t * t).astype(np.int64), 0, count - 1)] * resolved
     bright = float(body.mean())
     if bright < DARK:
-        shade = (0.52 + 0.48 * round_) * (1 + 0.05 * wander + 0.07 * mottle + 0.02 * rings)
+        shade = (0.52 + 0.48 * round_) * (1 + 0.05 * wander + 0.07 * mottle + recipe.scales * rings)
         # within brown hair light comes through the middle
         glow = np.float32(0.9 * max(bright - 0.1, 0)) * round_**3
         colour = body * (shade + glow)[:, None]
     else:
         rim = 1 - 0.42 * np.exp(-(((np.abs(t) - 0.86) / 0.2) ** 2))
-        shade = (0.72 + 0.30 * round_) * rim * (1 + 0.04 * wander + 0.045 * mottle + 0.02 * rings)
+        shade = (0.72 + 0.30 * round_) * rim * (1 + 0.04 * wander + 0.045 * mottle + recipe.scales * rings)
         medulla = 1 - np.float32(0.10) * np.exp(-((t / 0.22) ** 2)) * (width > 7)
         colour = body * (shade * medulla)[:, None]
     tx, ty = seen.course.tx[s], seen.course.ty[s]

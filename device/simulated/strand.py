@@ -64,8 +64,11 @@ def course_of(points_px: NDArray[np.float64]) -> Course:
     return Course(x.astype(np.float32), y.astype(np.float32), (tx / norm).astype(np.float32), (ty / norm).astype(np.float32), at)
 
 
-def band_of(course: Course, reach_px: float, shape: tuple[int, int]) -> Band | None:
-    """The pixels of a (height, width) picture within `reach_px` of the course; None where there are none."""
+def band_of(course: Course, reach_px: float, shape: tuple[int, int], slant: float = 0.0) -> Band | None:
+    """The pixels of a (height, width) picture within `reach_px` of the course; None where there are none.
+
+    `slant` is the tangent of the angle by which the cut at its end is off the perpendicular.
+    """
     height, width = shape
     count = len(course.x)
     overlap = math.ceil(reach_px) + 3
@@ -108,6 +111,10 @@ def band_of(course: Course, reach_px: float, shape: tuple[int, int]) -> Band | N
     for end, outward in ((0, -along), (count - 1, along)):
         at_end = samples == end
         cap[at_end] = np.clip(0.5 - outward[at_end], 0, 1)
+    if slant:
+        beyond = samples - (count - 1) + along + np.float32(slant) * across
+        near_end = samples > count - 2 - math.ceil((abs(slant) + 0.1) * reach_px)
+        cap[near_end] = np.clip(0.5 - beyond[near_end], 0, 1)
     return Band(rows * width + columns, samples, across, cap)
 
 
