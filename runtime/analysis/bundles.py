@@ -32,6 +32,7 @@ GAP_SECTIONS = 2  # a stretch may be interrupted by so many sections
 MIN_SECTIONS = 4
 ABREAST_PX = 3.0  # courses are points some pixels apart
 PAIR_WIDTHS = 1.5  # two hairs side by side are wider together than this many usual hairs
+OUTSIDE_SHARE = 0.2  # of a stretch that may lie outside the picture
 CLAIM_WIDTHS = 1.5  # an end of another hair within this many hair widths of a stretch: that hair goes on there
 ROUGH_WIDTHS = 0.15  # mean departure from a smooth course, in hair widths
 
@@ -71,6 +72,10 @@ def parted(paths: tuple[HairPath, ...], mask: NDArray[np.bool_], min_length_px: 
         length = max(min_length_px, STRETCH_WIDTHS * usual)
         others = np.delete(tips, [2 * k, 2 * k + 1], axis=0)
         for points in _beside(paths[k], float(own[k]), wide, left[span], right[span], normal[span], length):
+            last = np.array([mask.shape[1] - 1, mask.shape[0] - 1])
+            if ((points < 0) | (points > last)).any(1).mean() > OUTSIDE_SHARE:
+                continue  # along the border the mask is continued outwards, and seems wide
+            points = np.clip(points, 0, last)
             if _goes_on(points, others, CLAIM_WIDTHS * float(own[k])) or _known(points, found, float(own[k])):
                 continue
             widths = np.full(len(points), own[k])

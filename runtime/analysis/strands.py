@@ -137,7 +137,8 @@ def without_corners(strands: Strands) -> Strands:
     long = stop - first >= 2
     kept = np.flatnonzero(stays)
     begins, ends = kept[first[long]], kept[stop[long] - 1]
-    take = np.concatenate([np.arange(a, b + 1) for a, b in zip(begins, ends, strict=True)])
+    none = np.zeros(0, np.int64)
+    take = np.concatenate([none, *(np.arange(a, b + 1) for a, b in zip(begins, ends, strict=True))])
     offsets = np.concatenate([[0], np.cumsum(ends - begins + 1)])
     node = np.full((len(begins), 2), FREE, np.int64)
     own = which[begins]

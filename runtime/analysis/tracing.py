@@ -149,6 +149,7 @@ def _distinct(strands: Strands, seen: NDArray[np.bool_], shape: tuple[int, ...])
         cv2.polylines(claimed, [np.rint(points).astype(np.int32)], False, 1, width)
         pick = np.unique(np.rint(np.linspace(0, len(points) - 1, max(2, round(lengths[k] / SPACING_PX) + 1))).astype(np.int64))
         widths = 2.0 * radius[pick]
+        course = np.clip(points[pick], 0, [shape[1] - 1, shape[0] - 1])  # fits may carry an end just over the rim
         border = bool((strands.node[[2 * k, 2 * k + 1]] == BORDER).any())
-        hairs.append(HairPath(points[pick], widths, float(np.median(widths)), float("nan"), float(lengths[k]), False, 1.0, border))
+        hairs.append(HairPath(course, widths, float(np.median(widths)), float("nan"), float(lengths[k]), False, 1.0, border))
     return tuple(hairs)
