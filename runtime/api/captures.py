@@ -27,7 +27,7 @@ def _summary(row: CaptureRow) -> CaptureSummary:
     return CaptureSummary(
         id=row.id,
         taken_at=row.taken_utc,
-        site=getattr(row, "site", None),
+        site=row.site,
         width_px=row.width_px,
         height_px=row.height_px,
         hair_count=row.hair_count,

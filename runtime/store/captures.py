@@ -234,6 +234,7 @@ class CaptureStore:
             source=taken.source,
             frame_sequence=taken.frame_sequence,
             captured_ns=taken.captured_ns,
+            site=taken.site,
             picture=name,
             picture_bytes=size,
             picture_sha256=sha256,

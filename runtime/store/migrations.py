@@ -22,6 +22,7 @@ STEPS: Mapping[int, tuple[str, ...]] = {
             source TEXT NOT NULL,
             frame_sequence INTEGER NOT NULL,
             captured_ns INTEGER NOT NULL,
+            site TEXT,
             picture TEXT NOT NULL UNIQUE,
             picture_bytes INTEGER NOT NULL,
             picture_sha256 TEXT NOT NULL,

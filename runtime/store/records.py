@@ -26,6 +26,7 @@ class CaptureFacts(BaseModel):
     source: str = Field(max_length=4096, description="the camera's address, as its frames carry it")
     frame_sequence: Count = Field(description="the frame's number in the run of its camera")
     captured_ns: Count = Field(description="monotonic clock of this boot when the frame came in, ns")
+    site: str | None = Field(default=None, max_length=64, description="where on the scalp, as the operator chose; null where nobody did")
 
 
 class CaptureRow(BaseModel):
@@ -39,6 +40,7 @@ class CaptureRow(BaseModel):
     source: str
     frame_sequence: Count
     captured_ns: Count
+    site: str | None
     picture: str = Field(pattern=PICTURE_NAME, description="file name in the folder of captures")
     picture_bytes: Annotated[int, Field(ge=1)]
     picture_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")

@@ -29,10 +29,8 @@ class Keeper:
         """Keep `frame`, taken at `site`. Raises what `measure` and `CaptureStore.add` raise."""
         measurement = self._measure(frame)
         content, suffix = encoded_picture(frame)
-        facts = {"source": frame.source, "frame_sequence": frame.sequence, "captured_ns": frame.captured_ns}
-        if "site" in CaptureFacts.model_fields:
-            facts["site"] = site
-        return self._store.add(content, suffix, measurement, CaptureFacts.model_validate(facts))
+        facts = CaptureFacts(source=frame.source, frame_sequence=frame.sequence, captured_ns=frame.captured_ns, site=site)
+        return self._store.add(content, suffix, measurement, facts)
 
 
 def encoded_picture(frame: Frame) -> tuple[bytes, Suffix]:

@@ -30,6 +30,7 @@ def test_capturing_stores_and_lists_newest_first(page, daemon):
     assert ids == sorted(ids, reverse=True)
     stored = page.request.get(f"{daemon.address}api/captures").json()["captures"]
     assert [row["id"] for row in stored] == ids
+    assert stored[0]["site"] == stored[1]["site"] == "vertex"
     page.wait_for_function(f"() => document.querySelector('{THUMBNAILS} img').naturalWidth > 0")
 
 

@@ -51,7 +51,7 @@ def measurement(hair_count=3, size=SIZE):
 
 def facts(sequence=1):
     """Facts of a frame that came in just now."""
-    return CaptureFacts(source="simulated:", frame_sequence=sequence, captured_ns=time.monotonic_ns())
+    return CaptureFacts(source="simulated:", frame_sequence=sequence, captured_ns=time.monotonic_ns(), site="vertex")
 
 
 def store(folder, **settings):

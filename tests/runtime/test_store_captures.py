@@ -30,7 +30,7 @@ def test_what_is_kept_comes_back(tmp_path):
         assert opened.measurement(kept.id) == measurement(4)
         assert opened.picture(kept.id).read_bytes() == picture("PNG")
         assert opened.health().captures == 1
-    assert (kept.hair_count, kept.frame_sequence, kept.models) == (4, 17, {"segmenter": "classical/1"})
+    assert (kept.hair_count, kept.frame_sequence, kept.site, kept.models) == (4, 17, "vertex", {"segmenter": "classical/1"})
     assert kept.picture_sha256 == hashlib.sha256(picture("PNG")).hexdigest()
     with store(tmp_path / "state") as again:
         assert again.list() == [kept]
@@ -129,7 +129,7 @@ def test_pages_together_are_the_whole_list(count, limit, deleted):
         # rows alone: what is tested is the paging, and a picture each would cost a second
         for i in range(1, count + 1):
             opened._connection.execute(
-                "INSERT INTO captures VALUES (?, 'b', 't', 's', 0, 0, ?, 1, ?, 1, 1, 0, 0, NULL, NULL, 'm', 'v', '{}', NULL)",
+                "INSERT INTO captures VALUES (?, 'b', 't', 's', 0, 0, NULL, ?, 1, ?, 1, 1, 0, 0, NULL, NULL, 'm', 'v', '{}', NULL)",
                 (i, f"{i:08d}-{i:016x}.jpg", "0" * 64),
             )
         for i in deleted:
