@@ -39,6 +39,7 @@ STRAYS: dict[str, tuple[str, ...]] = {
 # terminal follicular units of 1, 2, 3 and 4 hairs: shares as biopsies of adult scalps give them (Headington 1984; Jimenez 2000)
 HAIRS_PER_UNIT = (0.30, 0.46, 0.19, 0.05)
 VELLUS_CLEAR = np.array([0.72, 0.80, 0.85])
+COILY = 0.35  # curvature per mm above which hair coils
 STEP_PX = 3.0  # spacing of the points along a shaft, in pixels of the picture
 
 
@@ -141,7 +142,10 @@ def grow_shaft(recipe: Recipe, unit: Unit, heading: float, place: int, rng: np.r
         length *= 0.35
     n = max(6, int(length / step))
     arc = np.arange(n) * step
-    bend = recipe.curl * 1e-3 * (rng.normal(0, 1) + 0.8 * smooth_line(rng, n, 2200 / step))
+    if recipe.curl > COILY:  # kinks that turn either way, not a spring
+        bend = recipe.curl * 1e-3 * (0.5 * rng.normal(0, 1) + 1.2 * smooth_line(rng, n, float(rng.uniform(700, 1800)) / step))
+    else:
+        bend = recipe.curl * 1e-3 * (rng.normal(0, 1) + 0.8 * smooth_line(rng, n, 2200 / step))
     if vellus:
         bend *= 2.5
     turn = heading + rng.normal(0, (0.16 + 0.1 * recipe.heading_spread) * (1 - 0.85 * recipe.tight)) + np.cumsum(bend * step)

@@ -13,7 +13,7 @@ Kind = Literal["easy", "realistic", "hard"]
 KINDS: tuple[Kind, ...] = ("easy", "realistic", "hard")
 
 # changes whenever the same seed would give another picture; cached scenes carry it
-RENDERER_VERSION = 9
+RENDERER_VERSION = 10
 
 # shares of the hair colours of a head, by kind; one colour is drawn for the head, single hairs may stray from it
 HEAD_COLOURS: dict[Kind, dict[str, float]] = {
@@ -59,6 +59,7 @@ class Recipe:
         stubble: clipped short and steep, in tight parallel groups, roots shimmering through the skin.
         curl: curvature scale of the hair, per mm.
         high_share: share of the long hairs that pass high above the skin, out of focus, at about `high_um`.
+        peripilar: share of the openings with a brown halo.
         tight: how closely the hairs of a unit keep together, 0 spread to 1 touching and parallel.
         roots: how much of the roots shimmers through the skin, about 1.
         gloss: strength of the lamps mirrored by hair, about 1.
@@ -98,6 +99,7 @@ class Recipe:
     height_um: float
     high_share: float
     high_um: float
+    peripilar: float
     tight: float
     roots: float
     gloss: float
@@ -182,6 +184,7 @@ def draw_recipe(rng: np.random.Generator, kind: Kind) -> Recipe:
         height_um=between((60, 160), (100, 420), (150, 600)),
         high_share=max(0.0, between((0.0, 0.0), (-0.1, 0.3), (0.0, 0.55))),
         high_um=float(rng.uniform(500, 1400)),
+        peripilar=max(0.0, float(rng.uniform(-0.8, 0.6))),
         tight=float(np.clip(rng.uniform(0.2, 1.0) if stubble else rng.uniform(-0.6, 1.0), 0, 1)),
         roots=float(rng.uniform(0.8, 1.8) if stubble else rng.uniform(0.1, 1.3)),
         gloss=float(rng.choice([rng.uniform(0.15, 0.7), rng.uniform(0.7, 1.3), rng.uniform(1.3, 2.0)], p=[0.35, 0.4, 0.25])),

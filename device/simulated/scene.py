@@ -15,9 +15,10 @@ from device.simulated.flakes import paint_flakes, paint_scale
 from device.simulated.hair import Unit, grow
 from device.simulated.hood import paint_hood
 from device.simulated.lens import Lens, defocus, lateral_colour, lens_for, motion, vignette
+from device.simulated.openings import paint_halo, paint_opening, paint_root
 from device.simulated.recipe import KINDS, Kind, Recipe, draw_recipe
 from device.simulated.sensor import Image, expose, jpeg_bytes
-from device.simulated.shading import HIGH_UM, SeenShaft, paint_halo, paint_opening, paint_root, paint_shadows, paint_shaft, see, shade_hair
+from device.simulated.shading import HIGH_UM, SeenShaft, paint_shadows, paint_shaft, see, shade_hair
 from device.simulated.skin import paint_skin
 from device.simulated.surface import droplets
 from device.simulated.truth import FREE, SEEN_DIFFERENCE, UNDER_FLAKE, UNDER_HAIR, UNSEEN, TrueFollicle, TrueHair, Truth

@@ -82,7 +82,7 @@ def _vessels(skin: Picture, recipe: Recipe, rng: np.random.Generator) -> None:
         start = rng.uniform((0, 0), (width, height))
         stride = 14 / recipe.um_per_px
         path = start + np.cumsum(np.stack([np.cos(turn), np.sin(turn)], 1) * stride, 0)
-        thick = max(1, round(rng.uniform(8, 22) / recipe.um_per_px))
+        thick = max(1, round(rng.uniform(6, 17) / recipe.um_per_px))
         strength = float(rng.uniform(0.25, 0.8))
         cv2.polylines(ink, [np.rint(path * 16).astype(np.int32)], False, strength, thick, cv2.LINE_AA, 4)
         if rng.random() < 0.5:
@@ -138,14 +138,15 @@ def _furrows(skin: Picture, recipe: Recipe, rng: np.random.Generator) -> None:
     period = float(rng.uniform(180, 520)) / scale
     x, y = np.arange(width, dtype=np.float32)[None], np.arange(height, dtype=np.float32)[:, None]
     across = (x * math.sin(angle) - y * math.cos(angle)) / period
-    across = across + 0.6 * smooth_field(rng, (height, width), 1400 / scale) + 0.10 * smooth_field(rng, (height, width), 260 / scale)
+    wander = float(rng.uniform(0.01, 0.07))
+    across = across + 0.7 * smooth_field(rng, (height, width), 2000 / scale) + wander * smooth_field(rng, (height, width), 280 / scale)
     line = np.floor(across)
     slope = np.hypot(cv2.Sobel(across, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(across, cv2.CV_32F, 0, 1, scale=1 / 8))
     away = (across - line - 0.5) / np.maximum(slope, np.float32(0.3 / period))
     # every crease has its own strength, and comes and goes along its way
     which = line.astype(np.int64) - int(line.min())
     own = rng.uniform(-0.4, 1.0, int(which.max()) + 1).astype(np.float32)[which]
-    strength = np.clip(own + 0.55 * smooth_field(rng, (height, width), 700 / scale), 0, 1) * np.float32(rng.uniform(0.08, 0.3))
+    strength = np.clip(own + 0.55 * smooth_field(rng, (height, width), 700 / scale), 0, 1) * np.float32(rng.uniform(0.05, 0.2))
     breadth = np.float32(max(0.7, float(rng.uniform(5, 16)) / scale))
     dark = np.exp(-((away / breadth) ** 2)) - np.float32(0.4) * np.exp(-(((away - 2 * breadth) / breadth) ** 2))
     skin *= (1 - strength * dark)[..., None]

@@ -51,7 +51,7 @@ def _veil(skin: Picture, recipe: Recipe, rng: np.random.Generator) -> None:
         return
     patches = fractal_field(rng, (skin.shape[0], skin.shape[1]), float(rng.uniform(900, 2600)) / recipe.um_per_px, 3, 0.6)
     colour = np.array([1.0, rng.uniform(0.72, 0.95), rng.uniform(0.75, 0.95)], np.float32) * np.float32(rng.uniform(0.75, 1.0))
-    skin += (colour - skin) * (np.clip(patches + 0.2, 0, 1.6) * np.float32(strength * 0.7))[..., None]
+    skin += (colour - skin) * (np.clip(patches + 0.7, 0, 2.2) ** 2 * np.float32(strength * 0.25))[..., None]
 
 
 def _glitter(skin: Picture, relief: Field, recipe: Recipe, rng: np.random.Generator) -> None:

@@ -16,10 +16,11 @@ from device.simulated.flakes import paint_flakes
 from device.simulated.hair import Shaft
 from device.simulated.hood import Hood, draw_hood, paint_hood
 from device.simulated.lens import Lens, lens_for, motion
+from device.simulated.openings import paint_halo, paint_root
 from device.simulated.recipe import Recipe, draw_recipe
 from device.simulated.scene import Scene, render_frame, render_scene
 from device.simulated.sensor import expose
-from device.simulated.shading import SeenShaft, paint_halo, paint_root, paint_shaft, see
+from device.simulated.shading import SeenShaft, paint_shaft, see
 from device.simulated.truth import FREE, UNSEEN
 
 SIDE = 160
