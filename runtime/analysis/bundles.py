@@ -32,7 +32,7 @@ GAP_SECTIONS = 2  # a stretch may be interrupted by so many sections
 MIN_SECTIONS = 4
 ABREAST_PX = 3.0  # courses are points some pixels apart
 PAIR_WIDTHS = 1.5  # two hairs side by side are wider together than this many usual hairs
-OUTSIDE_SHARE = 0.2  # of a stretch that may lie outside the picture
+OUTSIDE_SHARE = 0.5  # of a stretch that may lie outside the picture
 CLAIM_WIDTHS = 1.5  # an end of another hair within this many hair widths of a stretch: that hair goes on there
 ROUGH_WIDTHS = 0.15  # mean departure from a smooth course, in hair widths
 
