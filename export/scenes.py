@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from device.simulated.recipe import Kind, Recipe, draw_recipe
 from device.simulated.scene import RenderedFrame, Scene, render_frame, render_scene
-from device.simulated.truth import FREE, Truth
+from device.simulated.truth import FREE, TrueHair, Truth
 
 WIDTH, HEIGHT = 640, 480
 LIGHT_COLOURS = frozenset({"blond", "grey", "white"})
@@ -88,15 +88,20 @@ def scene_planes(scene: Scene) -> Planes:
 
 
 def centre_lines(truth: Truth) -> NDArray[np.uint8]:
-    """uint8 (height, width), 255 along the centre of every hair where nothing covers it, 3 px wide."""
+    """uint8 (height, width), 255 along the centre of every visible hair, where nothing covers it; 2 px wide."""
     canvas = np.zeros((truth.height, truth.width), np.uint8)
     for hair in truth.hairs:
-        free = hair.points[:, 4] == FREE
-        for part in np.split(np.arange(len(free)), np.flatnonzero(np.diff(free)) + 1):
-            if len(part) > 1 and free[part[0]]:
-                course = np.rint(hair.points[part, :2] * 16).astype(np.int32)
-                cv2.polylines(canvas, [course], False, 255, 2, cv2.LINE_AA, 4)
+        for course in _free_courses(hair):
+            cv2.polylines(canvas, [course], False, 255, 2, cv2.LINE_AA, 4)
     return canvas
+
+
+def _free_courses(hair: TrueHair) -> Iterator[NDArray[np.int32]]:
+    """The uncovered stretches of a hair, int32 (n, 2) in 1/16 px."""
+    free = hair.points[:, 4] == FREE
+    for part in np.split(np.arange(len(free)), np.flatnonzero(np.diff(free)) + 1):
+        if len(part) > 1 and free[part[0]]:
+            yield np.rint(hair.points[part, :2] * 16).astype(np.int32)
 
 
 def openings(truth: Truth) -> NDArray[np.uint8]:
