@@ -11,35 +11,15 @@ from numpy.typing import NDArray
 
 from device.simulated.fields import smooth_line
 from device.simulated.lens import Lens
+from device.simulated.pigment import pigment_of
 from device.simulated.recipe import Recipe
 
 Tip = Literal["cut", "taper", "none"]
 
-# body colour of a shaft as displayed, BGR 0…1
-COLOURS: dict[str, tuple[float, float, float]] = {
-    "black": (0.085, 0.080, 0.082),
-    "darkbrown": (0.115, 0.150, 0.205),
-    "brown": (0.175, 0.255, 0.350),
-    "lightbrown": (0.275, 0.390, 0.500),
-    "red": (0.150, 0.290, 0.530),
-    "blond": (0.440, 0.630, 0.790),
-    "grey": (0.660, 0.655, 0.650),
-    "white": (0.860, 0.860, 0.850),
-}
-STRAYS: dict[str, tuple[str, ...]] = {
-    "black": ("darkbrown", "grey", "white", "white"),
-    "darkbrown": ("black", "brown", "grey", "white"),
-    "brown": ("darkbrown", "lightbrown", "grey"),
-    "lightbrown": ("brown", "blond", "white"),
-    "red": ("lightbrown", "brown", "white"),
-    "blond": ("lightbrown", "white"),
-    "grey": ("white", "darkbrown", "black"),
-    "white": ("grey", "white", "brown"),
-}
 # terminal follicular units of 1, 2, 3 and 4 hairs: shares as biopsies of adult scalps give them (Headington 1984; Jimenez 2000)
 HAIRS_PER_UNIT = (0.30, 0.46, 0.19, 0.05)
-VELLUS_CLEAR = np.array([0.72, 0.80, 0.85])
 COILY = 0.35  # curvature per mm above which hair coils
+KINKED = 0.06  # share of hairs bent sharply at one place
 STEP_PX = 3.0  # spacing of the points along a shaft, in pixels of the picture
 
 
@@ -129,26 +109,11 @@ def grow_shaft(recipe: Recipe, unit: Unit, heading: float, place: int, rng: np.r
     """One hair of a unit: `place` 0 is its first and thickest."""
     step = STEP_PX * recipe.um_per_px
     vellus = bool(place > 0 and rng.random() < recipe.vellus_share * 1.4) or bool(rng.random() < recipe.vellus_share * 0.4)
-    if vellus:
-        nominal = float(rng.uniform(10, 30))
-        length = float(rng.uniform(700, 2600))
-    else:
-        nominal = float(recipe.diameter_um * rng.lognormal(0, 0.17))
-        length = float(rng.uniform(1.2, 3.0) * recipe.field_um)
-    tip: Tip = "taper" if vellus or rng.random() < 0.12 else "none"
-    if recipe.clipped_um is not None and rng.random() < 0.93:
-        length, tip = float(recipe.clipped_um * rng.lognormal(0, 0.25)), "cut"
-    elif tip == "taper" and not vellus:
-        length *= 0.35
+    nominal = float(rng.uniform(10, 30)) if vellus else float(recipe.diameter_um * rng.lognormal(0, 0.17))
+    length, tip = _length(recipe, vellus, rng)
     n = max(6, int(length / step))
-    arc = np.arange(n) * step
-    if recipe.curl > COILY:  # kinks that turn either way, not a spring
-        bend = recipe.curl * 1e-3 * (0.5 * rng.normal(0, 1) + 1.2 * smooth_line(rng, n, float(rng.uniform(700, 1800)) / step))
-    else:
-        bend = recipe.curl * 1e-3 * (rng.normal(0, 1) + 0.8 * smooth_line(rng, n, 2200 / step))
-    if vellus:
-        bend *= 2.5
-    turn = heading + rng.normal(0, (0.16 + 0.1 * recipe.heading_spread) * (1 - 0.85 * recipe.tight)) + np.cumsum(bend * step)
+    arc = np.arange(n, dtype=np.float64) * step
+    turn = heading + rng.normal(0, (0.16 + 0.1 * recipe.heading_spread) * (1 - 0.85 * recipe.tight)) + _bending(recipe, vellus, arc, rng)
     elevation = math.radians(rng.uniform(14, 42))
     top = recipe.height_um * float(rng.lognormal(-0.1, 0.55)) * (0.45 if vellus else 1.0)
     if tip == "none" and rng.random() < recipe.high_share:
@@ -157,14 +122,7 @@ def grow_shaft(recipe: Recipe, unit: Unit, heading: float, place: int, rng: np.r
     reach = top / math.tan(elevation)
     z = top * (1 - np.exp(-arc / reach)) * (1 + 0.18 * smooth_line(rng, n, 3000 / step))
     flat = np.sqrt(np.clip(1 - (np.gradient(z, step)) ** 2, 0.2, 1))
-    around = rng.uniform(0, 2 * math.pi)
-    off = rng.uniform(0.15, 0.8) * unit.radius_um * 0.55 if unit.hairs > 1 else 0.0
-    east, south = off * math.cos(around), off * math.sin(around)
-    if unit.hairs > 1 and rng.random() < recipe.tight:  # side by side, touching or nearly
-        aside = (place - (unit.hairs - 1) / 2) * recipe.diameter_um * rng.uniform(0.7, 1.3)
-        back = rng.normal(0, 0.8) * recipe.diameter_um
-        east = -aside * math.sin(heading) + back * math.cos(heading)
-        south = aside * math.cos(heading) + back * math.sin(heading)
+    east, south = _stand(recipe, unit, heading, place, rng)
     x = unit.x_um + east + np.concatenate([[0], np.cumsum(np.cos(turn) * flat * step)[:-1]])
     y = unit.y_um + south + np.concatenate([[0], np.cumsum(np.sin(turn) * flat * step)[:-1]])
     # a shaft is elliptical and turns as it grows: its projected width breathes slowly
@@ -172,19 +130,11 @@ def grow_shaft(recipe: Recipe, unit: Unit, heading: float, place: int, rng: np.r
     if tip == "taper":
         part = np.clip((arc[-1] - arc) / (0.45 * arc[-1]), 0, 1)
         d = d * (0.12 + 0.88 * np.sin(part * math.pi / 2) ** 0.8)
-    colour = recipe.head_colour
-    if rng.random() < recipe.stray_share:
-        colour = str(rng.choice(STRAYS[colour]))
-    bgr = np.array(COLOURS[colour]) * (1 + rng.normal(0, 0.07)) * (1 + rng.normal(0, 0.02, 3))
-    opacity = {"blond": 0.93, "grey": 0.88, "white": 0.92}.get(colour, 1.0)
-    if vellus:
-        # little or no pigment: brown at most, often clear as glass and seen by the light that it mirrors
-        bgr = bgr + ((0.40, 0.50, 0.58) - bgr) * rng.uniform(0.05, 0.4) if rng.random() < 0.6 else VELLUS_CLEAR * rng.uniform(0.75, 1.1)
-        opacity *= float(rng.uniform(0.5, 0.9))
+    colour, bgr, opacity = pigment_of(recipe, vellus, rng)
     return Shaft(
         unit_id=unit.id,
         colour=colour,
-        bgr=(float(bgr[0]), float(bgr[1]), float(bgr[2])),
+        bgr=bgr,
         opacity=opacity,
         vellus=vellus,
         tip=tip,
@@ -194,3 +144,42 @@ def grow_shaft(recipe: Recipe, unit: Unit, heading: float, place: int, rng: np.r
         seed=int(rng.integers(2**31)),
         slant=float(rng.normal(0, 0.5)) if tip == "cut" else 0.0,
     )
+
+
+def _length(recipe: Recipe, vellus: bool, rng: np.random.Generator) -> tuple[float, Tip]:
+    """Length in µm, and how the hair ends: most long hair leaves the picture, some is broken off, some is young and has its first tip."""
+    if recipe.clipped_um is not None and rng.random() < 0.93:
+        return float(recipe.clipped_um * rng.lognormal(0, 0.25)), "cut"
+    if vellus:
+        return float(rng.uniform(700, 2600) if rng.random() < 0.75 else rng.uniform(2600, 6000)), "taper"
+    length = float(rng.uniform(1.2, 3.0) * recipe.field_um)
+    end = rng.random()
+    if end < 0.12:
+        return 0.35 * length, "taper"
+    return (0.2 * length, "cut") if end < 0.17 else (length, "none")
+
+
+def _bending(recipe: Recipe, vellus: bool, arc: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """How far the course has turned from its heading at each place `arc` µm along it, radians (n,)."""
+    n, step = len(arc), float(arc[1])
+    if recipe.curl > COILY:  # kinks that turn either way, not a spring
+        bend = recipe.curl * 1e-3 * (0.5 * rng.normal(0, 1) + 1.2 * smooth_line(rng, n, float(rng.uniform(700, 1800)) / step))
+    else:
+        bend = recipe.curl * 1e-3 * (rng.normal(0, 1) + 0.8 * smooth_line(rng, n, 2200 / step))
+    turned = np.cumsum(bend * (2.5 if vellus else 1.0) * step)
+    if rng.random() < KINKED:
+        turned = turned + rng.normal(0, 0.6) / (1 + np.exp(-(arc - rng.uniform(0.05, 0.6) * arc[-1]) / rng.uniform(25, 120)))
+    return np.asarray(turned, np.float64)
+
+
+def _stand(recipe: Recipe, unit: Unit, heading: float, place: int, rng: np.random.Generator) -> tuple[float, float]:
+    """Where in the opening a hair of a unit stands, µm from its middle: somewhere, or side by side with the others."""
+    if unit.hairs == 1:
+        return 0.0, 0.0
+    if rng.random() < recipe.tight:
+        aside = (place - (unit.hairs - 1) / 2) * recipe.diameter_um * rng.uniform(0.7, 1.3)
+        back = rng.normal(0, 0.8) * recipe.diameter_um
+        return -aside * math.sin(heading) + back * math.cos(heading), aside * math.cos(heading) + back * math.sin(heading)
+    around = rng.uniform(0, 2 * math.pi)
+    off = rng.uniform(0.15, 0.8) * unit.radius_um * 0.55
+    return off * math.cos(around), off * math.sin(around)

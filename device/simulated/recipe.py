@@ -13,7 +13,7 @@ Kind = Literal["easy", "realistic", "hard"]
 KINDS: tuple[Kind, ...] = ("easy", "realistic", "hard")
 
 # changes whenever the same seed would give another picture; cached scenes carry it
-RENDERER_VERSION = 10
+RENDERER_VERSION = 11
 
 # shares of the hair colours of a head, by kind; one colour is drawn for the head, single hairs may stray from it
 HEAD_COLOURS: dict[Kind, dict[str, float]] = {
@@ -192,7 +192,7 @@ def draw_recipe(rng: np.random.Generator, kind: Kind) -> Recipe:
         shadow=between((0.12, 0.3), (0.12, 0.45), (0.15, 0.6)),
         shadow_reach=float(rng.uniform(0.15, 0.9)),
         shadow_soft=float(rng.uniform(0.04, 0.2)),
-        pallor=float(rng.uniform(0.4, 1.0)) if glistening else max(0.0, float(rng.uniform(-0.6, 0.5))),
+        pallor=float(rng.uniform(0.6, 1.0)) if glistening else max(0.0, float(rng.uniform(-0.6, 0.5))),
         veins=float(rng.lognormal(0, 0.6)),
         blur_px_per_um=between((0.0, 0.0), (0.001, 0.009), (0.001, 0.011)) * 8.0 / scale,
         hood=draw_hood(rng) if rng.random() < (0.0, 0.08, 0.1)[level] else None,

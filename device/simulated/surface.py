@@ -19,10 +19,11 @@ def blanch(skin: Picture, recipe: Recipe, rng: np.random.Generator) -> None:
     if recipe.pallor < 0.02:
         return
     shape = skin.shape[:2]
-    uneven = np.float32(rng.uniform(0.05, 0.3))
+    uneven = np.float32(rng.uniform(0.05, 0.3) * (1.2 - recipe.pallor))
     patches = np.clip(0.85 + uneven * fractal_field(rng, shape, 1500 / recipe.um_per_px, 3), 0, 1) * np.float32(0.9 * recipe.pallor)
     light = np.float32(0.35 + 0.65 * skin.mean() / 0.6)
-    skin += (FILM * light * np.float32(rng.uniform(0.85, 1.0)) - skin) * patches[..., None]
+    film = FILM * (np.float32(rng.uniform(0.85, 1.0)) + rng.normal(0, 0.035, 3)).astype(np.float32)
+    skin += (film * light - skin) * patches[..., None]
 
 
 def shine(skin: Picture, relief: Field, recipe: Recipe, rng: np.random.Generator) -> None:
@@ -50,7 +51,7 @@ def _veil(skin: Picture, recipe: Recipe, rng: np.random.Generator) -> None:
     if strength < 0.03:
         return
     patches = fractal_field(rng, (skin.shape[0], skin.shape[1]), float(rng.uniform(900, 2600)) / recipe.um_per_px, 3, 0.6)
-    colour = np.array([1.0, rng.uniform(0.72, 0.95), rng.uniform(0.75, 0.95)], np.float32) * np.float32(rng.uniform(0.75, 1.0))
+    colour = np.array([1.0, rng.uniform(0.74, 1.0), rng.uniform(0.75, 0.97)], np.float32) * np.float32(rng.uniform(0.75, 1.0))
     skin += (colour - skin) * (np.clip(patches + 0.7, 0, 2.2) ** 2 * np.float32(strength * 0.25))[..., None]
 
 
