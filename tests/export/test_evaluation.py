@@ -111,3 +111,12 @@ def test_folders_without_pairs(data, tmp_path):
         find_pairs(data)
     with pytest.raises(EvaluationError, match="nothing to compare"):
         evaluate([], [Method("none", otsu)])
+
+
+def test_speeds_are_compared_in_one_run(tmp_path, monkeypatch):
+    from export.evaluation import speed
+
+    monkeypatch.setattr(speed, "U2NETP_SIDE", 32)
+    found = speed.compare_speed(write_sample(tmp_path / "bundle"), threads=1, rounds=2)
+    assert set(found) >= {"bare_ms", "whole_step_ms", "u2netp_320_ms", "u2netp_over_bare", "whole_step_over_bare"}
+    assert min(found.values()) > 0
