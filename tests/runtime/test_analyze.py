@@ -100,7 +100,8 @@ def test_masks_overlays_and_csv_are_written(folder, tmp_path):
     drawn = cv2.imread(str(tmp_path / "o" / "five_overlay.png"))
     assert drawn.shape == (480, 640, 3)
     assert np.abs(drawn.astype(int) - cv2.imread(str(folder / "five.png"))).max() > 100
-    rows = list(csv.DictReader((tmp_path / "t.csv").open()))
+    with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as table:
+        rows = list(csv.DictReader(table))
     assert [Path(r["image"]).name for r in rows] == ["bald.png", "five.png", "more.jpg"]
     assert rows[1]["hair_count"] == "5"
     assert rows[1]["density_per_cm2"] == ""
