@@ -8,6 +8,7 @@ Answers carry the headers that keep the page from loading anything from elsewher
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ SECURITY_HEADERS = (
 
 
 class BodyTooLargeError(Exception):
-    """A request without a stated length sent more than MAX_BODY_BYTES."""
+    """A request without a stated length sent more than MAX_BODY_BYTES. FastAPI, which reads bodies, makes its own error of it."""
 
 
 class Guard:
@@ -65,27 +66,29 @@ class Guard:
 
     async def _pass_http(self, scope: Scope, receive: Receive, send: Send) -> None:
         read = 0
-        begun = False
+        begun = refused = False
 
         async def counted_receive() -> Message:
-            nonlocal read
+            nonlocal read, refused
             message = await receive()
             if message["type"] == "http.request":
                 read += len(message.get("body", b""))
                 if read > MAX_BODY_BYTES:
+                    refused = True
                     raise BodyTooLargeError
             return message
 
         async def noted_send(message: Message) -> None:
             nonlocal begun
+            if refused and not begun:
+                return  # what the application makes of the error; the answer follows
             begun = True
             await send(message)
 
-        try:
+        with contextlib.suppress(BodyTooLargeError):
             await self.app(scope, counted_receive, noted_send)
-        except BodyTooLargeError:
-            if not begun:
-                await _answer(send, *_TOO_LARGE)
+        if refused and not begun:
+            await _answer(send, *_TOO_LARGE)
 
     def _refusal(self, scope: Scope) -> tuple[int, str, str] | None:
         """(HTTP status, what is wrong, remedy), or None where the request may pass."""
