@@ -123,7 +123,7 @@ class Daemon:
         _share_the_processor(settings.analysis.opencv_threads)
         bound = _start(stack, "server", contextlib.closing(bind_port(settings.server.host, settings.server.port)))
         manager = _start(stack, "service manager", ServiceManager())
-        parts = self._start_parts(stack)
+        parts = self._start_parts(stack, manager)
 
         def serving() -> None:
             manager.say_ready()
@@ -145,7 +145,7 @@ class Daemon:
             return
         asyncio.run(self._server.serve_on(bound, parts.bridge))
 
-    def _start_parts(self, stack: ExitStack) -> Parts:
+    def _start_parts(self, stack: ExitStack, manager: ServiceManager) -> Parts:
         settings = self._settings
         supervision = settings.supervision
         try:
@@ -153,7 +153,7 @@ class Daemon:
         except CameraUriError as error:
             raise DaemonError(f"camera: {error}") from error
         bridge, slot = Bridge(), LatestFrameSlot()
-        store = _start(stack, "store", CaptureStore(settings.store.folder, settings.store))
+        store = _start(stack, "store", CaptureStore(settings.store.folder, settings.store, on_progress=manager.extend_start))
 
         def measurer(*, paper: bool) -> FrameMeasurer:
             return FrameMeasurer(

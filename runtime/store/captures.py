@@ -45,16 +45,25 @@ class CaptureStore:
     Args:
         folder: the state folder; made where it is missing.
         at_step: called with the name of each step of an add once it is done; tests pull the plug there.
+        on_progress: called again and again while opening checks or rebuilds, which takes minutes where there is much.
 
     Entering raises StoreError (folder not usable, in use, of a newer program) and StoreFullError. Every method raises
     BusyError when it waited longer than `busy_timeout_s` for another thread, and StoreError when the store is not open.
     """
 
-    def __init__(self, folder: Path, settings: StoreSettings, at_step: Callable[[str], None] = lambda step: None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: StoreSettings,
+        at_step: Callable[[str], None] = lambda step: None,
+        *,
+        on_progress: Callable[[], None] = lambda: None,
+    ) -> None:
         self.folder = folder
         self.settings = settings
         self.damage: DamageReport | None = None
         self._at_step = at_step
+        self._on_progress = on_progress
         self._adding = threading.Lock()  # held while a picture is written, so that lists need not wait for the disk
         self._using = threading.Lock()  # held while the connection is used
         self._connection: sqlite3.Connection | None = None
@@ -212,11 +221,11 @@ class CaptureStore:
 
     def _open(self, file: Path) -> tuple[sqlite3.Connection, bool]:
         """Raises DamagedDatabaseError also where the damage shows only in use, after a check that ran out of time."""
-        connection = open_database(file, self.settings.busy_timeout_s, self.settings.check_deadline_s)
+        connection = open_database(file, self.settings.busy_timeout_s, self.settings.check_deadline_s, self._on_progress)
         try:
             fresh = migrate(connection, self.folder / "backups") == 0
             fsync_folder(self.folder)
-            self._reconciled = recovery.reconcile(connection, self._captures, self.folder / "orphans")
+            self._reconciled = recovery.reconcile(connection, self._captures, self.folder / "orphans", self._on_progress)
         except BaseException as error:
             connection.close()
             if is_damage(error) or isinstance(error, sqlite3.IntegrityError):  # an index that disagrees with its table

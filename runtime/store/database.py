@@ -10,7 +10,7 @@ import errno
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import structlog
@@ -38,8 +38,12 @@ def is_damage(error: BaseException) -> bool:
     return isinstance(error, sqlite3.Error) and any(word in str(error).lower() for word in _DAMAGE_WORDS)
 
 
-def open_database(file: Path, busy_timeout_s: float, check_deadline_s: float) -> sqlite3.Connection:
+def open_database(
+    file: Path, busy_timeout_s: float, check_deadline_s: float, on_progress: Callable[[], None] = lambda: None
+) -> sqlite3.Connection:
     """The database in `file`, made where it is missing, checked, with every pragma set; not yet migrated.
+
+    `on_progress` is called again and again while it is checked.
 
     Raises:
         DamagedDatabaseError: its content is wrong.
@@ -61,7 +65,7 @@ def open_database(file: Path, busy_timeout_s: float, check_deadline_s: float) ->
         try:
             _set_pragmas(connection, file)
             _refuse_foreign(connection, file)
-            _check_integrity(connection, check_deadline_s)
+            _check_integrity(connection, check_deadline_s, on_progress)
             _check_schema(connection)
         except (sqlite3.Error, UnicodeDecodeError) as error:
             if is_damage(error):
@@ -114,10 +118,15 @@ def _refuse_foreign(connection: sqlite3.Connection, file: Path) -> None:
         raise StoreError(f"{file}: a database of another program: move it away, or name another state folder (store.folder)")
 
 
-def _check_integrity(connection: sqlite3.Connection, deadline_s: float) -> None:
+def _check_integrity(connection: sqlite3.Connection, deadline_s: float, on_progress: Callable[[], None]) -> None:
     """SQLite's quick_check, given up (with a warning) after `deadline_s` so that a large store still starts."""
     end = time.monotonic() + deadline_s
-    connection.set_progress_handler(lambda: int(time.monotonic() > end), STEPS_PER_CHECK)
+
+    def too_late() -> int:
+        on_progress()
+        return int(time.monotonic() > end)
+
+    connection.set_progress_handler(too_late, STEPS_PER_CHECK)
     try:
         found = [row[0] for row in connection.execute("PRAGMA quick_check(3)")]
     except sqlite3.OperationalError as error:

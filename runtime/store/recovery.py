@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,8 +53,8 @@ def set_aside(database: Path, reason: str) -> Path:
     return folder
 
 
-def reconcile(connection: sqlite3.Connection, captures: Path, orphans: Path) -> Reconciled:
-    """Make rows and files agree. `captures` is the folder of pictures and sidecars.
+def reconcile(connection: sqlite3.Connection, captures: Path, orphans: Path, on_progress: Callable[[], None] = lambda: None) -> Reconciled:
+    """Make rows and files agree. `captures` is the folder of pictures and sidecars; `on_progress` is called at each of them.
 
     Raises:
         DamagedDatabaseError: a row cannot be read.
@@ -71,6 +72,7 @@ def reconcile(connection: sqlite3.Connection, captures: Path, orphans: Path) -> 
         connection.execute("BEGIN IMMEDIATE")
         try:
             for name in sidecars[start : start + CAPTURES_PER_COMMIT]:
+                on_progress()
                 if (picture := _restore(connection, captures / name, sizes)) is None:
                     strays.append(captures / name)
                 else:
@@ -88,7 +90,8 @@ def reconcile(connection: sqlite3.Connection, captures: Path, orphans: Path) -> 
     missing = tuple(sorted(name for name in known if name not in sizes))
     if missing:
         _log.error("pictures of captures are missing", files=missing[:20], count=len(missing))
-    _write_missing_sidecars(connection, captures, {name: id_ for name, id_ in known.items() if f"{Path(name).stem}.json" not in sizes})
+    without = {name: id_ for name, id_ in known.items() if f"{Path(name).stem}.json" not in sizes}
+    _write_missing_sidecars(connection, captures, without, on_progress)
     return Reconciled(missing, restored, len(strays))
 
 
@@ -115,8 +118,9 @@ def _restore(connection: sqlite3.Connection, file: Path, sizes: dict[str, int]) 
     return file.with_name(row.picture)
 
 
-def _write_missing_sidecars(connection: sqlite3.Connection, captures: Path, known: dict[str, int]) -> None:
+def _write_missing_sidecars(connection: sqlite3.Connection, captures: Path, known: dict[str, int], on_progress: Callable[[], None]) -> None:
     for picture, id_ in known.items():
+        on_progress()
         try:
             sidecar = Sidecar(capture=load_capture(connection, id_), measurement=load_measurement(connection, id_))
         except StoreError as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Mapping
 from types import TracebackType
 
@@ -14,6 +15,9 @@ import structlog
 from typing_extensions import Self  # typing.Self needs 3.11
 
 log = structlog.get_logger(__name__)
+
+EXTENSION_S = 30  # of the start's deadline, from each word on
+EXTEND_EVERY_S = 5.0
 
 
 class ServiceManager:
@@ -31,6 +35,7 @@ class ServiceManager:
         meant_for_us = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         self.watchdog_s = int(microseconds) / 1e6 if microseconds.isdigit() and int(microseconds) and meant_for_us else None
         self._socket: socket.socket | None = None
+        self._extended_at: float | None = None
 
     def __enter__(self) -> Self:
         if self._address:
@@ -43,6 +48,13 @@ class ServiceManager:
             self._send("STOPPING=1")
             self._socket.close()
             self._socket = None
+
+    def extend_start(self) -> None:
+        """The start takes long, and gets on: another EXTENSION_S from now. Call it as often as you like."""
+        now = time.monotonic()
+        if self._extended_at is None or now - self._extended_at >= EXTEND_EVERY_S:
+            self._extended_at = now
+            self._send(f"EXTEND_TIMEOUT_USEC={EXTENSION_S * 1_000_000}")
 
     def say_ready(self) -> None:
         """The page is served."""

@@ -203,6 +203,7 @@ BAD_REQUESTS = (
     ("POST", "/api/captures", b'{"place": "mid"}', 422),
     ("POST", "/api/captures", b'{"site": "' + b"x" * 100 + b'"}', 422),
     ("POST", "/api/captures", b"x" * 100_000, 413),
+    ("POST", "/api/captures", [b"x" * 10_000, b"x" * 10_000], 413),  # in pieces, its length not stated
     ("DELETE", "/api/captures/1", None, 405),
     ("GET", "/nothing/here", None, 404),
     ("GET", "/static/../daemon.py", None, 404),

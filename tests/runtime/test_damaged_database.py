@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from runtime.errors import StoreError
 from runtime.store import recovery
+from runtime.store.captures import CaptureStore
 from runtime.store.errors import StoreDamagedError
 from runtime.store.migrations import LATEST
+from runtime.store.settings import StoreSettings
 from tests.runtime.store_samples import keep, plugged, store
 
 KEPT = 12
@@ -80,6 +82,14 @@ def test_a_damaged_database_is_moved_aside_and_rebuilt(kept, state, damage):
     with store(state) as again:
         assert again.damage is None
         assert again.health().captures == KEPT + 1
+
+
+def test_rebuilding_says_at_each_capture_that_it_gets_on(kept, state):
+    (state / "captures.sqlite").unlink()
+    said = []
+    with CaptureStore(state, StoreSettings(folder=state, reserve_mb=0), on_progress=lambda: said.append(1)) as opened:
+        assert len(opened.list()) == KEPT
+    assert len(said) >= KEPT
 
 
 @pytest.mark.parametrize("how", ["empty", "gone"])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.workers import notify
 from runtime.workers.notify import ServiceManager
 from runtime.workers.watchdog import PartReport, Supervisor
 from tests.eventually import eventually
@@ -107,6 +108,18 @@ def test_systemd_is_told_ready_and_stopping(journal):
         manager.say_status("two\nlines")
         manager.feed_watchdog()  # not asked for: no WATCHDOG_USEC
     assert [told() for _ in range(3)] == ["READY=1", "STATUS=two lines", "STOPPING=1"]
+
+
+def test_a_start_that_takes_long_is_extended_now_and_then(journal, monkeypatch):
+    path, told = journal
+    clock = [100.0]
+    monkeypatch.setattr(notify.time, "monotonic", lambda: clock[0])
+    with ServiceManager({"NOTIFY_SOCKET": path}) as manager:
+        for _ in range(1000):
+            manager.extend_start()
+        clock[0] += notify.EXTEND_EVERY_S
+        manager.extend_start()
+    assert [told() for _ in range(3)] == [f"EXTEND_TIMEOUT_USEC={notify.EXTENSION_S * 10**6}"] * 2 + ["STOPPING=1"]
 
 
 def test_an_abstract_notification_socket_is_understood():
