@@ -18,10 +18,10 @@ from device.simulated.lens import Lens, defocus, lateral_colour, lens_for, motio
 from device.simulated.openings import paint_halo, paint_opening, paint_root
 from device.simulated.recipe import KINDS, Kind, Recipe, draw_recipe
 from device.simulated.sensor import Image, expose, jpeg_bytes
-from device.simulated.shading import HIGH_UM, SeenShaft, paint_shadows, paint_shaft, see, shade_hair
+from device.simulated.shading import GREY, HIGH_UM, SeenShaft, paint_shadows, paint_shaft, see, shade_hair
 from device.simulated.skin import paint_skin
 from device.simulated.surface import droplets
-from device.simulated.truth import FREE, SEEN_DIFFERENCE, UNDER_FLAKE, UNDER_HAIR, UNSEEN, TrueFollicle, TrueHair, Truth
+from device.simulated.truth import COUNTED_CONTRAST, FREE, SEEN_DIFFERENCE, UNDER_FLAKE, UNDER_HAIR, UNSEEN, TrueFollicle, TrueHair, Truth
 
 MIN_SIDE, MAX_PIXELS = 64, 9_000_000  # a float picture of 9 Mpx is 108 MB, and several are held at once
 BLANK_ORDER = -1
@@ -39,6 +39,7 @@ class Scene:
         picture: float32 (height, width, 3) BGR 0…1, evenly lit and sharp (but for hair out of the focal plane).
         mask: bool (height, width), visible hair; see truth.py for the definition.
         field: bool (height, width), where skin is seen: all but the hood.
+        faint: bool (height, width), where the mask holds hair that is seen but does not count, for its body is as bright as the skin.
     """
 
     recipe: Recipe
@@ -47,6 +48,7 @@ class Scene:
     mask: NDArray[np.bool_]
     truth: Truth
     field: NDArray[np.bool_]
+    faint: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,15 +147,17 @@ def render_scene(
         _heed(should_stop)
         if index == low:
             shade_hair(picture, owner, seen[low:], recipe)
-        alone = paint_shaft(picture, owner, beneath, index, shaft, recipe)
-        contrast[index], difference[index] = _contrasts(picture, bare, alone, recipe.gain)
+        alone, gloss = paint_shaft(picture, owner, beneath, index, shaft, recipe)
+        contrast[index], difference[index] = _contrasts(picture, bare, alone, gloss, recipe.gain)
     hidden = paint_flakes(picture, recipe, streams[3])
     droplets(picture, recipe, streams[3])
     clear = np.append(difference >= SEEN_DIFFERENCE, False)  # the last is what BLANK_ORDER points to
     field = np.ones(shape, bool) if recipe.hood is None else paint_hood(picture, recipe.hood, streams[3])
     mask = (clear[owner] | clear[beneath]) & ~hidden & field
+    counting = np.append(contrast >= COUNTED_CONTRAST, False)
+    faint = mask & ~counting[owner] & ~counting[beneath]
     truth = _truth(seed, recipe, lens, units, seen, owner, hidden, field, contrast, clear)
-    return Scene(recipe, lens, picture, mask, truth, field)
+    return Scene(recipe, lens, picture, mask, truth, field, faint)
 
 
 def scene_um_per_px(seed: int, kind: Kind) -> float:
@@ -178,16 +182,16 @@ def _paint_openings(
         paint_root(picture, shaft, recipe)
 
 
-def _contrasts(picture: Picture, bare: Picture, at: NDArray[np.int64], gain: float) -> tuple[float, float]:
+def _contrasts(picture: Picture, bare: Picture, at: NDArray[np.int64], gloss: float, gain: float) -> tuple[float, float]:
     """How a shaft differs from the bare skin at the pixels `at`, grey levels 0–255, 0 where there are none.
 
-    The first is the difference of the mean grey; the second the mean of the differences, which also tells a hair of the skin's
-    brightness by its colour and its gloss.
+    The first is the difference of the mean grey, but for what gloss adds to it (`gloss`, 0…1); the second the mean of the
+    differences, which also tells a hair of the skin's brightness by its colour and its gloss.
     """
     if len(at) == 0:
         return 0.0, 0.0
     difference = (picture.reshape(-1, 3)[at] - bare.reshape(-1, 3)[at]) * np.float32(255 * gain)
-    grey = float((difference @ np.array([0.114, 0.587, 0.299], np.float32)).mean())
+    grey = float((difference @ GREY).mean()) - 255 * gain * gloss
     return abs(grey), float(np.abs(difference).mean())
 
 

@@ -15,6 +15,7 @@ from device.simulated.lens import Lens
 from device.simulated.recipe import Recipe
 from device.simulated.strand import PIXEL_SIGMA, Course, band_of, course_of, pixel_cover, soft_cover
 
+GREY = np.array([0.114, 0.587, 0.299], np.float32)  # of BGR
 DARK = 0.42  # mean of a body colour above which a shaft lets light through and is drawn as light hair
 MAX_BLUR_PX = 6.0
 HIGH_UM = 260.0  # hair whose middle lies higher than this also casts its shadow on hair below
@@ -98,33 +99,37 @@ def shade_hair(picture: Picture, owner: NDArray[np.int32], high: list[SeenShaft]
 
 def paint_shaft(
     picture: Picture, owner: NDArray[np.int32], beneath: NDArray[np.int32], index: int, seen: SeenShaft, recipe: Recipe
-) -> NDArray[np.int64]:
+) -> tuple[NDArray[np.int64], float]:
     """The shaft over everything painted so far; pixels that it covers by half or more become `index` in `owner` (height, width).
 
     Blur does not count: the mask of a hair out of focus is that of the sharp one. `beneath` takes what `owner` held before.
-    Returns the flat indices of the pixels taken where no hair lay before, of all where there are none of those.
+    Returns the flat indices of the pixels taken where no hair lay before (of all where there are none of those), and the mean grey
+    that the lamps mirrored in it add to them.
     """
     shape = (picture.shape[0], picture.shape[1])
     band = band_of(seen.course, seen.reach_px, shape, seen.shaft.slant)
     if band is None:
-        return np.empty(0, np.int64)
+        return np.empty(0, np.int64), 0.0
     s, across = band.sample, band.across
     width = seen.course.along(seen.d_px)[s]
     sigma = np.hypot(seen.course.along(seen.blur_px), np.float32(PIXEL_SIGMA))[s]
     rising = _rising(seen, s, across, width)
     alpha = soft_cover(across, width, sigma) * band.cap * rising * np.float32(seen.shaft.opacity)
-    colour = _surface(seen, recipe, s, across, width, sigma)
+    body = _body(seen, recipe, s, across, width, sigma)
+    colour = _glossy(body, seen, recipe, s, across, width, sigma)
     flat = picture.reshape(-1, 3)
     under = flat[band.pixel]
     flat[band.pixel] = under + (colour - under) * alpha[:, None]
     covered = pixel_cover(across, width) * band.cap * rising >= 0.5
     thin = (width < 2) & (np.abs(across) <= 0.5) & (band.cap * rising >= 0.5)
-    taken = band.pixel[covered | thin]
+    mine = np.flatnonzero(covered | thin)
+    taken = band.pixel[mine]
     before = owner.reshape(-1)[taken]
     beneath.reshape(-1)[taken] = before
     owner.reshape(-1)[taken] = index
-    alone = taken[before < 0]
-    return alone if len(alone) else taken
+    alone = mine[before < 0] if (before < 0).any() else mine
+    gloss = ((colour[alone] - body[alone]) @ GREY) * alpha[alone]
+    return band.pixel[alone], float(gloss.mean()) if len(alone) else 0.0
 
 
 def _rising(seen: SeenShaft, s: NDArray[np.int64], across: Field, width: Field) -> Field:
@@ -140,22 +145,25 @@ def _fibres(rng: np.random.Generator, count: int, length: float) -> Field:
     return np.stack([smooth_line(rng, count, length * float(rng.uniform(0.6, 1.6))) for _ in range(LANES)], 1)
 
 
-def _surface(seen: SeenShaft, recipe: Recipe, s: NDArray[np.int64], across: Field, width: Field, sigma: Field) -> Picture:
-    """Colour of the shaft at the pixels of a band, (k, 3): body, edge, streaks along it, and the lamps mirrored in it."""
-    shaft = seen.shaft
-    rng = np.random.default_rng(shaft.seed)
+def _around(across: Field, width: Field, sigma: Field) -> tuple[Field, Field]:
+    """Where around the cylinder a pixel lies, −1 at one flank to 1 at the other, and half of its width on the picture in px."""
     half = np.sqrt((width / 2) ** 2 + 1.2 * sigma**2)
     # what is too narrow to show a flank and a middle takes the mean of both, or it would break up into dots
     t = np.clip(across / half, -1, 1) * np.clip((width - 1) / 3, 0.3, 1)
+    return np.asarray(t, np.float32), np.asarray(half, np.float32)
+
+
+def _body(seen: SeenShaft, recipe: Recipe, s: NDArray[np.int64], across: Field, width: Field, sigma: Field) -> Picture:
+    """Colour of the shaft without gloss at the pixels of a band, (k, 3): body, edge, medulla, streaks along it, rings of its cuticle."""
+    shaft = seen.shaft
+    rng = np.random.default_rng(shaft.seed)
+    t, _ = _around(across, width, sigma)
     round_ = np.sqrt(1 - t * t)
     count = len(seen.course.x)
     body = np.array(shaft.bgr, np.float32)
     lane = np.rint((t + 1) * (LANES - 1) / 2).astype(np.int64)
     wander = smooth_line(rng, count, 90.0)[s]
     mottle = _fibres(rng, count, 38.0)[s, lane]
-    broken = (0.3 + 0.5 * recipe.wetness * np.clip(0.5 + smooth_line(rng, count, 200.0), 0, 1.5))[s] / (1 + 2 * sigma * sigma)
-    glint = 0.75 + 0.4 * smooth_line(rng, count, 70.0)[s] + broken * _fibres(rng, count, 14.0)[s, lane]
-    glint = np.clip(glint, 0.05, 1.8 + recipe.wetness)
     # cuticle scales: fine rings across the shaft, only where they can be resolved
     resolved = np.clip((width - 8) / 10, 0, 1)
     rings = smooth_line(rng, count, 3.0)[np.clip(s + np.rint(1.5 * t * t).astype(np.int64), 0, count - 1)] * resolved
@@ -170,6 +178,20 @@ def _surface(seen: SeenShaft, recipe: Recipe, s: NDArray[np.int64], across: Fiel
         shade = (0.72 + 0.30 * round_) * rim * (1 + 0.04 * wander + 0.045 * mottle + recipe.scales * rings)
         medulla = 1 - np.float32(0.10) * np.exp(-((t / 0.22) ** 2)) * (width > 7)
         colour = body * (shade * medulla)[:, None]
+    return np.asarray(colour, np.float32)
+
+
+def _glossy(body: Picture, seen: SeenShaft, recipe: Recipe, s: NDArray[np.int64], across: Field, width: Field, sigma: Field) -> Picture:
+    """`body` with the lamps mirrored in it, (k, 3): three of them, broken into glints by a rough or wet cuticle."""
+    rng = np.random.default_rng([seen.shaft.seed, 2])
+    t, half = _around(across, width, sigma)
+    count = len(seen.course.x)
+    lane = np.rint((t + 1) * (LANES - 1) / 2).astype(np.int64)
+    colour = body.copy()
+    tone = np.array(seen.shaft.bgr, np.float32)
+    broken = (0.3 + 0.5 * recipe.wetness * np.clip(0.5 + smooth_line(rng, count, 200.0), 0, 1.5))[s] / (1 + 2 * sigma * sigma)
+    glint = 0.75 + 0.4 * smooth_line(rng, count, 70.0)[s] + broken * _fibres(rng, count, 14.0)[s, lane]
+    glint = np.clip(glint, 0.05, 1.8 + recipe.wetness)
     tx, ty = seen.course.tx[s], seen.course.ty[s]
     widen = sigma / half
     # wet cuticle splits the light of the lamps
@@ -183,6 +205,6 @@ def _surface(seen: SeenShaft, recipe: Recipe, s: NDArray[np.int64], across: Fiel
         facing = 1 - 0.5 * (math.cos(azimuth) * tx + math.sin(azimuth) * ty) ** 2
         shine = np.float32(strength * recipe.gloss * (0.42 + 0.3 * recipe.wetness)) * glint * lobe * facing
         shine = np.minimum(shine, np.float32(0.95))
-        lamp_colour = np.array([0.98, 0.97, 0.95], np.float32) * 0.75 + body * 0.5
+        lamp_colour = np.array([0.98, 0.97, 0.95], np.float32) * 0.75 + tone * 0.5
         colour += (np.minimum(lamp_colour * split, 1) - colour) * shine[:, None]
     return np.asarray(np.clip(colour, 0, 1), np.float32)

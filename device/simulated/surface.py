@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from device.simulated.fields import Field, Picture, fractal_field, smooth_field
 from device.simulated.recipe import Recipe
@@ -75,27 +76,36 @@ def _glitter(skin: Picture, relief: Field, recipe: Recipe, rng: np.random.Genera
 
 
 def droplets(picture: Picture, recipe: Recipe, rng: np.random.Generator) -> None:
-    """Drops of oil or immersion fluid and bubbles in it, over skin and hair: a dark and a bright rim, a mirrored lamp, clear inside."""
+    """Drops of oil or immersion fluid and bubbles of air in it, over skin and hair, more of them where it is wet."""
     height, width = picture.shape[:2]
-    if recipe.wetness < 0.3 or rng.random() < 0.5:
+    if rng.random() > (0.55 if recipe.wetness > 0.3 else 0.12):
         return
-    for _ in range(int(rng.integers(1, 14))):
-        radius = float(np.clip(rng.lognormal(math.log(60), 0.7), 15, 400)) / recipe.um_per_px
-        if radius < 2:
-            continue
-        x, y = rng.uniform((0, 0), (width, height))
-        box = math.ceil(radius + 3)
-        x0, y0, x1, y1 = max(0, int(x) - box), max(0, int(y) - box), min(width, int(x) + box + 1), min(height, int(y) + box + 1)
-        if x1 - x0 < 2 or y1 - y0 < 2:
-            continue
-        dx = (np.arange(x0, x1, dtype=np.float32)[None] - np.float32(x)) / np.float32(radius)
-        dy = (np.arange(y0, y1, dtype=np.float32)[:, None] - np.float32(y)) / np.float32(radius)
-        r = np.hypot(dx, dy)
-        thin = np.float32(max(0.07, 0.9 / radius))
-        side = 0.5 + 0.5 * (dx * math.cos(recipe.light_azimuth) + dy * math.sin(recipe.light_azimuth)) / np.maximum(r, 0.05)
-        patch = picture[y0:y1, x0:x1]
-        patch *= (1 - np.float32(rng.uniform(0.15, 0.5)) * np.exp(-(((r - 0.93) / thin) ** 2)) * (1 - side))[..., None]
-        rim = np.float32(rng.uniform(0.2, 0.7)) * np.exp(-(((r - 0.86) / thin) ** 2)) * side
-        spot = np.hypot(dx - 0.45 * math.cos(recipe.light_azimuth), dy - 0.45 * math.sin(recipe.light_azimuth))
-        rim += np.float32(rng.uniform(0.3, 0.9)) * np.exp(-((spot / max(0.1, 1.0 / radius)) ** 2))
-        patch += (LAMP - patch) * np.minimum(rim, 0.95)[..., None]
+    airy = rng.random()  # a fluid holds mostly drops or mostly bubbles
+    for _ in range(int(rng.integers(1, 14 if recipe.wetness > 0.3 else 5))):
+        radius = float(np.clip(rng.lognormal(math.log(80), 0.7), 15, 500)) / recipe.um_per_px
+        if radius >= 2:
+            _paint_drop(picture, rng.uniform((0, 0), (width, height)), min(radius, 0.2 * height), bool(rng.random() < airy), recipe, rng)
+
+
+def _paint_drop(
+    picture: Picture, place: NDArray[np.float64], radius: float, bubble: bool, recipe: Recipe, rng: np.random.Generator
+) -> None:
+    """One drop: a rim dark on one side and bright on the other (all around dark where it is a bubble), a mirrored lamp, clear inside."""
+    x, y = place
+    box = math.ceil(1.2 * radius + 3)
+    x0, y0 = max(0, int(x) - box), max(0, int(y) - box)
+    x1, y1 = min(picture.shape[1], int(x) + box + 1), min(picture.shape[0], int(y) + box + 1)
+    dx = (np.arange(x0, x1, dtype=np.float32)[None] - np.float32(x)) / np.float32(radius)
+    dy = (np.arange(y0, y1, dtype=np.float32)[:, None] - np.float32(y)) / np.float32(radius)
+    r = np.hypot(dx, dy)
+    east, south = math.cos(recipe.light_azimuth), math.sin(recipe.light_azimuth)
+    side = 0.5 + 0.5 * (dx * east + dy * south) / np.maximum(r, 0.05)
+    thin = np.float32(max(float(rng.uniform(0.03, 0.1)), 0.9 / radius))
+    patch = picture[y0:y1, x0:x1]
+    away = 1 - np.float32(0.35 if bubble else 1.0) * side
+    strength = np.float32(rng.uniform(0.3, 0.8) if bubble else rng.uniform(0.15, 0.5))
+    patch *= (1 - strength * np.exp(-(((r - 0.95) / thin) ** 2)) * away)[..., None]
+    bright = np.float32(rng.uniform(0.0, 0.2) if bubble else rng.uniform(0.2, 0.7)) * np.exp(-(((r - 0.86) / thin) ** 2)) * side
+    spot = np.hypot(dx - 0.45 * east, dy - 0.45 * south) / max(float(rng.uniform(0.08, 0.22)), 1.0 / radius)
+    bright = bright + np.float32(rng.uniform(0.3, 0.95)) * np.exp(-(spot * spot))
+    patch += (LAMP - patch) * np.minimum(bright, 0.95)[..., None]

@@ -32,7 +32,7 @@ class TrueHair:
         points: float64 (n, 5): x, y, diameter in µm and in px, and FREE or what covers it there (UNDER_HAIR, UNDER_FLAKE) or that it is
             too faint (UNSEEN); in frame only.
         diameter_um, diameter_px: median along it without the tapering tip.
-        contrast: difference of its mean grey from that of the skin without shadows, grey levels 0–255.
+        contrast: difference of the mean grey of its body (without gloss) from that of the skin without shadows, grey levels 0–255.
     """
 
     id: int

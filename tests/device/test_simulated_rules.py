@@ -153,6 +153,21 @@ def test_a_hair_shows_through_one_that_nobody_sees(monkeypatch: pytest.MonkeyPat
     assert np.array_equal(alone, crossed)
 
 
+def test_gloss_makes_no_contrast_but_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hair whose body is as bright as the skin does not count, however it shines: as in the practice truth. It is hair all the same."""
+    even = replace(_shaft(80, 0), bgr=(0.7, 0.7, 0.7), colour="grey")
+    shown, dull = (
+        _scene_of(monkeypatch, [even], shadow=0.0, gloss=gloss, grades=(0, 0, 0), scales=0.0, wetness=wet)
+        for gloss, wet in ((2.0, 0.5), (0.0, 0.0))
+    )
+    hair = shown.truth.hairs[0]
+    assert hair.contrast == pytest.approx(dull.truth.hairs[0].contrast, abs=0.6)
+    assert shown.mask.any() and hair.contrast < 8 and not hair.counted
+    assert np.array_equal(shown.faint, shown.mask)
+    dark = _scene_of(monkeypatch, [_shaft(80, 0)], shadow=0.0, gloss=1.0, grades=(0, 0, 0))
+    assert dark.mask.any() and not dark.faint.any() and dark.truth.hairs[0].counted
+
+
 def test_an_oblique_cut_is_longer_on_one_side() -> None:
     _, straight = _painted(_shaft(120, 0, end_px=0), _recipe())
     _, oblique = _painted(_shaft(120, 0, end_px=0, slant=1.0), _recipe())
