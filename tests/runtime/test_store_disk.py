@@ -188,8 +188,8 @@ def test_a_failed_opening_leaves_the_folder_free(tmp_path):
 
 
 NEXT = max(STEPS) + 1
-MORE_STEPS = dict(STEPS) | {NEXT: ("ALTER TABLE captures ADD COLUMN site TEXT", "UPDATE captures SET site = 'vertex'")}
-BROKEN_STEPS = dict(STEPS) | {NEXT: ("ALTER TABLE captures ADD COLUMN site TEXT", "UPDATE nothing SET site = 'vertex'")}
+MORE_STEPS = dict(STEPS) | {NEXT: ("ALTER TABLE captures ADD COLUMN operator TEXT", "UPDATE captures SET operator = 'vertex'")}
+BROKEN_STEPS = dict(STEPS) | {NEXT: ("ALTER TABLE captures ADD COLUMN operator TEXT", "UPDATE nothing SET operator = 'vertex'")}
 
 
 @pytest.fixture
@@ -205,7 +205,7 @@ def older(tmp_path):
 def test_migration_backs_up_first(older, tmp_path):
     assert migrate(older, tmp_path / "backups", MORE_STEPS) == NEXT - 1
     assert schema_version(older) == NEXT
-    assert older.execute("SELECT site FROM captures").fetchall() == [("vertex",), ("vertex",)]
+    assert older.execute("SELECT operator FROM captures").fetchall() == [("vertex",), ("vertex",)]
     backup = tmp_path / "backups" / f"captures-v{NEXT - 1}.sqlite"
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     copy = sqlite3.connect(backup)
@@ -218,7 +218,7 @@ def test_a_failed_migration_is_undone(older, tmp_path):
     with pytest.raises(sqlite3.OperationalError, match="nothing"):
         migrate(older, tmp_path / "backups", BROKEN_STEPS)
     assert schema_version(older) == NEXT - 1
-    assert "site" not in [column[1] for column in older.execute("PRAGMA table_info(captures)")]
+    assert "operator" not in [column[1] for column in older.execute("PRAGMA table_info(captures)")]
     with store(tmp_path) as opened:
         assert len(opened.list()) == 2
 
