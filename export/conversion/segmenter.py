@@ -17,12 +17,13 @@ from export.errors import TrainingError
 from export.networks.live import STRIDE, LiveNet
 from export.scenes import validation_frames
 from export.training import checkpoint
+from export.training.segmenter import CURVES, SCENES
 from runtime.analysis.learned import LearnedSegmenter, uncertainty_figures
 from runtime.bundles.manifest import InputSpec, ModelCard, Preprocessing, Roles, SegmenterRole, Trust
 from runtime.bundles.reader import Bundle
 from runtime.bundles.writer import write_bundle
 
-MODEL, CURVES = "segmenter.onnx", "curves.svg"
+MODEL = "segmenter.onnx"
 THRESHOLD = 0.5
 LONGEST_SIDE = 960
 """Hair of 60 to 100 µm is then 4 to 20 px wide on every device that we know: what the network has learnt."""
@@ -71,7 +72,7 @@ def bundle_segmenter(training: Path, target: Path, *, name: str, release: int, p
         steps=int(state["step"]),
         seconds=round(float(history["seconds"]), 1),
         machine=f"{platform.machine()}, {os.cpu_count()} CPU cores, {'one GPU' if torch.cuda.is_available() else 'no GPU'}",
-        trained_on="rendered scenes of the simulated microscope; no real picture",
+        trained_on=_trained_on(training),
         validated_on_real_labels=False,
         licence="Apache-2.0",
         repeat=f"trichoscope-export train segmenter --recipe {recipe['name']} --seed {seed} --out TRAINING",
@@ -93,6 +94,12 @@ def bundle_segmenter(training: Path, target: Path, *, name: str, release: int, p
     bundle = write_bundle(target, content, name=name, release=release, minimum_version="0.1.0", roles=Roles(segmenter=role), card=card)
     LearnedSegmenter(bundle).close()  # what cannot be opened is no bundle
     return bundle
+
+
+def _trained_on(training: Path) -> str:
+    """What the scenes were, and by which versions of the renderer; scenes of several are there where it changed in between."""
+    versions = sorted({path.name.partition("-")[0] for path in (training / SCENES).glob("v*.npy")}, key=lambda v: (len(v), v))
+    return f"rendered scenes of the simulated microscope ({', renderer '.join(['no real picture', *versions])})"
 
 
 @torch.no_grad()

@@ -31,7 +31,7 @@ from export.training.recipe import TrainingRecipe
 from export.training.samples import CropSamples
 
 LOG_EVERY = 25
-HISTORY, CURVES = "history.json", "curves.svg"
+HISTORY, CURVES, SCENES = "history.json", "curves.svg", "scenes"
 
 ValidationFrame = tuple[str, NDArray[np.uint8], NDArray[np.bool_]]
 
@@ -103,7 +103,7 @@ class SegmenterTraining:
         recipe = self.recipe
         self.folder.mkdir(parents=True, exist_ok=True)
         cpu_workers = max(1, recipe.workers + 1)
-        paths = render_scenes(self.folder / "scenes", recipe.scenes, self.seed, workers=cpu_workers, advance=watcher.scenes)
+        paths = render_scenes(self.folder / SCENES, recipe.scenes, self.seed, workers=cpu_workers, advance=watcher.scenes)
         frames = [(f.truth.kind, f.image, f.mask) for f in validation_frames(recipe.validation_per_kind, self.seed)]
         last = recipe.steps if until is None else min(until, recipe.steps)
         began = time.monotonic()
