@@ -31,13 +31,19 @@ class Hood:
     lip: float
     shade: float
 
+    def circle_px(self, shape: tuple[int, int]) -> tuple[float, float, float]:
+        """Centre x and y, and radius, in px of a (height, width) picture."""
+        height, width = shape
+        half = math.hypot(height, width) / 2
+        return (width - 1) / 2 + self.centre[0] * half, (height - 1) / 2 + self.centre[1] * half, self.radius * half
+
     def distance_px(self, shape: tuple[int, int]) -> NDArray[np.float32]:
         """How far inside the edge each pixel of a (height, width) picture lies, in px; negative outside."""
         height, width = shape
-        half = math.hypot(height, width) / 2
-        x = np.arange(width, dtype=np.float32) - np.float32((width - 1) / 2 + self.centre[0] * half)
-        y = np.arange(height, dtype=np.float32) - np.float32((height - 1) / 2 + self.centre[1] * half)
-        return np.asarray(self.radius * half - np.hypot(x[None], y[:, None]), np.float32)
+        x0, y0, radius = self.circle_px(shape)
+        x = np.arange(width, dtype=np.float32) - np.float32(x0)
+        y = np.arange(height, dtype=np.float32) - np.float32(y0)
+        return np.asarray(np.float32(radius) - np.hypot(x[None], y[:, None]), np.float32)
 
     def field(self, shape: tuple[int, int]) -> Grid:
         """bool (height, width), where skin is seen through the opening."""

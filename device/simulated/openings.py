@@ -50,7 +50,7 @@ def paint_opening(
     if colour is None and rng.random() < 0.35:
         _paint_dot(patch, r, recipe, rng)
         return
-    depth = np.float32(rng.uniform(0.18, 0.4) if colour is not None else rng.uniform(0.25, 0.5))
+    depth = np.float32(rng.uniform(0.15, 0.45 + 0.3 * min(recipe.roots, 1.4)) if colour is not None else rng.uniform(0.25, 0.5))
     tint = np.array([0.20, 0.22, 0.30], np.float32) if colour is None else np.array(colour, np.float32) * 0.7 + np.float32(0.08)
     patch += (tint - patch) * (depth * dimple)[..., None]
 

@@ -249,6 +249,7 @@ def _truth(
             "k1": round(lens.k1, 5),
             "k2": round(lens.k2, 5),
             "distance_mm": round(lens.distance_mm, 4),
+            "hood_px": None if recipe.hood is None else [round(v, 2) for v in recipe.hood.circle_px(field.shape)],
             "tilt_deg": [round(math.degrees(v), 4) for v in lens.tilt_rad],
         },
         degradation={

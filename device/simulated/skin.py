@@ -107,7 +107,7 @@ def _pores(skin: Picture, recipe: Recipe, rng: np.random.Generator) -> None:
         for (x, y), radius, value in zip(places, radii, strength, strict=True):
             cv2.circle(ink, (round(x * 16), round(y * 16)), round(radius * 16), float(value), -1, cv2.LINE_AA, 4)
     ink = np.asarray(cv2.GaussianBlur(ink, (0, 0), 0.7), np.float32)
-    skin += (1 - skin) * (ink * np.float32(0.6))[..., None]
+    skin += (1 - skin) * np.minimum(ink * np.float32(rng.uniform(0.35, 1.2)), 0.92)[..., None]
 
 
 def _freckles(skin: Picture, recipe: Recipe, rng: np.random.Generator) -> None:

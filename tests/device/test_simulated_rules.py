@@ -201,6 +201,9 @@ def test_truth_ends_at_the_hood(monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.array_equal(closed.field, hood.field((240, 320)))
     assert np.array_equal(closed.mask, open_.mask & closed.field)
     share = closed.field.mean()
+    x, y, radius = closed.truth.lens["hood_px"]
+    rows, columns = np.mgrid[:240, :320]
+    assert np.mean((np.hypot(columns - x, rows - y) < radius) == closed.field) > 0.999 and open_.truth.lens["hood_px"] is None
     assert closed.truth.area_cm2 == pytest.approx(open_.truth.area_cm2 * share, rel=0.02)
     places = np.concatenate(
         [h.points[:, :2] for h in closed.truth.hairs] + [np.array([[f.x, f.y] for f in closed.truth.follicles]).reshape(-1, 2)]
