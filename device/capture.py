@@ -125,16 +125,20 @@ class CaptureLoop:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._stopping.set()
         deadline = time.monotonic() + STOP_DEADLINE_S
         while self._thread.is_alive() and time.monotonic() < deadline:
-            with self._lock:
-                camera = self._camera
-            if camera is not None:
-                camera.cancel()
+            self.ask_to_stop()
             self._thread.join(CANCEL_EVERY_S)
         if self._thread.is_alive():
-            log.error("the camera %s does not let go: its driver ignores cancel()", self.camera_uri)
+            log.error("the camera %s does not let go: its driver did not end within %g s", self.camera_uri, STOP_DEADLINE_S)
+
+    def ask_to_stop(self) -> None:
+        """End, and close the camera. Returns at once; leaving the context waits for it."""
+        self._stopping.set()
+        with self._lock:
+            camera = self._camera
+        if camera is not None:
+            camera.cancel()
 
     @property
     def status(self) -> CaptureStatus:
