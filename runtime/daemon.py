@@ -134,6 +134,7 @@ class Daemon:
             """All at once, and before the connections end: the daemon has two seconds in all, not for each part."""
             log.info("stopping")
             self._stop_wanted = True  # first: from here on a thread that has ended is no part that gave up
+            parts.capture.ask_to_stop()
             parts.captures.ask_to_stop()
             parts.analysis.ask_to_stop()
 
@@ -211,6 +212,7 @@ def _start(stack: ExitStack, name: str, part: AbstractContextManager[Entered]) -
     except TrichoscopeError as error:
         raise DaemonError(f"{name}: {error}") from error
     except Exception as error:
+        log.exception("a part could not be started", part=name)
         raise DaemonError(f"{name}: could not be started ({error!r}): read the log above") from error
 
 
