@@ -36,6 +36,7 @@ _log = structlog.get_logger(__name__)
 
 MAX_LISTED = 500  # rows in one answer; a longer list is read page by page
 MAX_CAPTURE_AGE_S = 3600.0  # a captured_ns further back is not of this boot, and says nothing about the wall clock
+CLOSE_DEADLINE_S = 0.3  # the threads that use the store have had their time to end before it is closed
 BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -86,15 +87,16 @@ class CaptureStore:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        # a thread that hangs in the disk must not keep the daemon from ending: closed regardless after the deadline
-        held = self._using.acquire(timeout=self.settings.busy_timeout_s)
+        if not self._using.acquire(timeout=CLOSE_DEADLINE_S):
+            # a thread hangs in the disk: closing would hang with it, and everything acknowledged is on the disk already
+            _log.error("the store is busy at its end and is left to the end of the process", folder=str(self.folder))
+            return
         try:
             self._connection = None
-            with contextlib.suppress(sqlite3.Error):  # everything acknowledged is on the disk already
+            with contextlib.suppress(sqlite3.Error):
                 self._opened.close()
         finally:
-            if held:
-                self._using.release()
+            self._using.release()
 
     def add(self, picture: bytes, suffix: Suffix, measurement: Measurement, taken: CaptureFacts) -> CaptureRow:
         """Keep a capture; when this returns it is on the disk, and not before.
@@ -196,9 +198,15 @@ class CaptureStore:
         )
 
     def probe(self) -> int:
-        """Write a beat to the disk and wait until it is there: proof for the watchdog that the store advances. Returns the beats so far."""
+        """Write a beat to the disk and wait until it is there: proof for the watchdog that the store advances. Returns the beats so far.
+
+        Raises:
+            StoreFullError: written, but the disk is below its reserve: captures are refused.
+        """
         with self._use() as connection:
-            return rows.beat(connection, self._boot_id)
+            beats = rows.beat(connection, self._boot_id)
+        self._require_space(0)
+        return beats
 
     @property
     def _captures(self) -> Path:
@@ -264,7 +272,7 @@ class CaptureStore:
         if free - needed < reserve:
             raise StoreFullError(
                 f"{self.folder}: {free // 1_000_000} MB free on this disk, {self.settings.reserve_mb} MB are kept in reserve "
-                "(store.reserve_mb): free some space there; the capture was not kept"
+                "(store.reserve_mb), so captures are not kept: free some space there"
             )
 
     def _commit(self, row: CaptureRow, measurement: Measurement, thumbnail: bytes) -> None:
