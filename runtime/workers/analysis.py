@@ -27,6 +27,7 @@ AnalysisState = Literal["waiting", "measuring", "failing"]
 log = structlog.get_logger(__name__)
 
 FRAME_WAIT_S = 0.2  # how long the thread may not notice that it is asked to stop while no frame comes
+WAITING_AFTER_S = 3.0  # without a frame; a camera that is merely slow does not change the state with each one
 FAILING_AFTER = 5  # failures in a row until the state says so
 
 
@@ -130,12 +131,15 @@ class AnalysisWorker:
 
     def _run(self) -> None:
         seen = failures_in_a_row = 0
+        last_frame_at = time.monotonic()
         while not self._stopping.is_set():
             taken = self._slot.newer(seen, FRAME_WAIT_S)
             if taken is None:
-                self._advance(state="waiting", message="waiting for a picture")
+                if self.status.state != "waiting" and time.monotonic() - last_frame_at > WAITING_AFTER_S:
+                    self._advance(state="waiting", message="waiting for a picture")
+                self._change({"beat_ns": time.monotonic_ns()})
                 continue
-            began = time.monotonic()
+            began = last_frame_at = time.monotonic()
             seen, frame = taken
             try:
                 self._publish(frame, self._measure(frame), began)
