@@ -165,7 +165,11 @@ class LiveClient:
 
     async def _send_state(self) -> None:
         view, parts = self._view, self._parts
-        state = {"camera": parts.camera_state().model_dump(), "analysis": parts.analysis_state().model_dump()}
+        state = {
+            "camera": parts.camera_state().model_dump(),
+            "analysis": parts.analysis_state().model_dump(),
+            "store": parts.store_state().model_dump(),
+        }
         captures = parts.captures.kept
         now = time.monotonic()
         if (state, captures) == self._state_sent and now - self._state_sent_at < STATE_EVERY_S:

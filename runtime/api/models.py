@@ -44,6 +44,13 @@ class AnalysisNow(Answer):
     message: str
 
 
+class StoreNow(Answer):
+    """The store at this moment."""
+
+    notice: str | None = Field(description="what should be known of how the store was found at the start, null where all was well")
+    problem: str | None = Field(description="why nothing can be kept at present, null where it can")
+
+
 class StatusAnswer(Answer):
     """How the daemon is."""
 

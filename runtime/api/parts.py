@@ -10,7 +10,7 @@ from device.capture import CaptureLoop
 from device.slot import LatestFrameSlot
 from runtime.api.bridge import Bridge
 from runtime.api.metrics import Metrics, Reading
-from runtime.api.models import AnalysisNow, CameraNow
+from runtime.api.models import AnalysisNow, CameraNow, StoreNow
 from runtime.errors import TrichoscopeError
 from runtime.store.captures import CaptureStore
 from runtime.store.records import CaptureRow
@@ -62,6 +62,10 @@ class Parts:
         """The live analysis at this moment."""
         status = self.analysis.status
         return AnalysisNow(state=status.state, message=status.message)
+
+    def store_state(self) -> StoreNow:
+        """The store at this moment."""
+        return StoreNow(notice=self.store_notice(), problem=self.captures.problem)
 
     def reports(self) -> list[PartReport]:
         """What supervision looks at. Any thread."""

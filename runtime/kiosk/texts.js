@@ -116,6 +116,11 @@ export const texts = {
     dismiss: 'Close this message',
   },
 
+  store: {
+    problem: 'Captures cannot be kept',
+    notice: 'The list of captures was damaged and has been rebuilt',
+  },
+
   captures: {
     label: 'Captures',
     empty: 'Captures appear here, newest first.',

@@ -3,6 +3,7 @@
 import asyncio
 import io
 
+import httpx
 import pytest
 from PIL import Image
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
@@ -11,6 +12,8 @@ from device.errors import CameraLostError
 from runtime.analysis.measurement import Measurement
 from runtime.api import live
 from runtime.api.live import RollingAges
+from runtime.errors import StoreFullError
+from runtime.store.captures import CaptureStore
 from tests.eventually import DEADLINE_S
 from tests.runtime.running_daemon import live_client, running
 from tests.scripted_camera import HEIGHT, PLAIN_JPEG, WIDTH
@@ -139,13 +142,31 @@ def test_the_state_comes_at_once_and_at_each_change(tmp_path):
     async def conversation(daemon):
         async with live_client(daemon) as client:
             first = await client.next("state")
-            assert set(first) == {"type", "camera", "analysis", "stats"}
+            assert set(first) == {"type", "camera", "analysis", "store", "stats"}
+            assert first["store"] == {"notice": None, "problem": None}
             assert {"preview_fps", "results_per_s", "age_ms_p95", "captures"} <= set(first["stats"])
             gone = await client.next("state", lambda state: state["camera"]["state"] == "absent")
             assert "microscope 7" in gone["camera"]["message"]
             await client.next("state", lambda state: state["camera"]["state"] == "streaming")
 
     with running(tmp_path, [60, CameraLostError("microscope 7 went away")]) as daemon:
+        play(conversation(daemon))
+
+
+def test_trouble_with_the_store_is_told_at_once(tmp_path, monkeypatch):
+    def full(*_args):
+        raise StoreFullError("/state: 3 MB free on this disk: free some space there")
+
+    async def conversation(daemon):
+        async with live_client(daemon) as client:
+            monkeypatch.setattr(CaptureStore, "add", full)
+            capture = asyncio.create_task(asyncio.to_thread(httpx.post, f"{daemon.address}api/captures", json={}, timeout=DEADLINE_S))
+            told = await client.next("state", lambda state: state["store"]["problem"])
+            assert "3 MB free" in told["store"]["problem"]
+            assert (await capture).status_code == 507
+
+    with running(tmp_path) as daemon:
+        daemon.until(lambda status: status["frames"])
         play(conversation(daemon))
 
 
