@@ -22,6 +22,7 @@ const FADED = '0.35';
  * @typedef {{state: string, message: string, name: string, width: number|null, height: number|null, fps: number|null}} CameraState
  * @typedef {{
  *   connection: import('./live.js').ConnectionState, camera: CameraState|null, analysisProblem: string,
+ *   store: import('./storenotice.js').StoreState,
  *   measurement: Measurement|null,
  *   resultIsStale: boolean, pictureIsStale: boolean, hasPicture: boolean, behind: boolean,
  *   fps: number|null, results: number|null, ageMs: number|null, trend: (number|null)[][],
@@ -32,7 +33,8 @@ export class LiveView {
   /** @param {string} url @param {(why: 'connection'|'state'|'reconnected'|'captures') => void} onChange */
   constructor(url, onChange) {
     this.onChange = onChange;
-    this.pictures = new Rate();
+    this.arrived = new Rate(); // pictures that came, drawn or left out because they wait for their results
+    this.pictures = new Rate(); // those that were drawn, with their ages
     this.results = new Rate();
     this.trend = new Trend();
     this.follower = new MotionFollower();
@@ -47,6 +49,8 @@ export class LiveView {
     /** @type {CameraState|null} */
     this.camera = null;
     this.analysisProblem = '';
+    /** @type {import('./storenotice.js').StoreState} */
+    this.store = { problem: null, notice: null };
     this.kept = -1; // captures that the daemon has kept since its start
     /** @type {{sequence: number, measurement: Measurement}|null} */
     this.result = null;
@@ -111,12 +115,13 @@ export class LiveView {
       connection: this.connectionState,
       camera: this.camera,
       analysisProblem: this.analysisProblem,
+      store: this.store,
       measurement: this.result?.measurement ?? null,
       hasPicture: sincePicture !== null,
       pictureIsStale,
       resultIsStale,
       behind: this.overlayOn && this.behind && !resultIsStale,
-      fps: pictureIsStale ? null : this.pictures.perSecond(now),
+      fps: pictureIsStale ? null : this.arrived.perSecond(now),
       results: resultIsStale ? null : this.results.perSecond(now),
       ageMs: pictureIsStale ? null : this.pictures.percentile(0.5),
       trend: this.trend.columns(now),
@@ -127,7 +132,8 @@ export class LiveView {
   stats() {
     const now = performance.now();
     return {
-      previewFps: this.pictures.perSecond(now),
+      previewFps: this.arrived.perSecond(now),
+      drawnFps: this.pictures.perSecond(now), // lower where pictures wait for their results, see pacing.js
       resultsPerSecond: this.results.perSecond(now),
       ageMs: { p50: this.pictures.percentile(0.5), p95: this.pictures.percentile(0.95) },
       brokenPictures: this.broken,
@@ -140,6 +146,7 @@ export class LiveView {
    * @param {ImageBitmap} bitmap
    */
   #decoded(header, bitmap) {
+    this.arrived.note(performance.now());
     this.follower.note(header.sequence, bitmap);
     const followed = this.newest < 0 ? null : this.follower.sameSkin(this.newest, header.sequence);
     this.newest = header.sequence;
@@ -209,8 +216,11 @@ export class LiveView {
     const changed = message.camera?.state !== this.camera?.state || message.camera?.message !== this.camera?.message;
     this.camera = message.camera ?? null;
     this.analysisProblem = message.analysis?.state === 'failing' ? message.analysis.message : '';
+    const store = message.store ?? { problem: null, notice: null };
+    const storeChanged = store.problem !== this.store.problem || store.notice !== this.store.notice;
+    if (storeChanged) this.store = store;
     if (changed && this.camera?.state !== 'streaming') this.#forgetPicture(); // the next camera counts from 0 again
-    if (changed) this.onChange('state');
+    if (changed || storeChanged) this.onChange('state');
     const kept = message.stats?.captures ?? this.kept;
     if (this.kept >= 0 && kept > this.kept) this.onChange('captures');
     this.kept = kept;
@@ -235,7 +245,7 @@ export class LiveView {
     this.next = null;
     this.newest = -1;
     this.shown = { sequence: -1, at: 0 };
-    for (const each of [this.pictures, this.results, this.follower, this.pacing]) each.clear();
+    for (const each of [this.arrived, this.pictures, this.results, this.follower, this.pacing]) each.clear();
     this.#drawOverlay();
   }
 }

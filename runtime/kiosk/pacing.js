@@ -3,6 +3,8 @@
  * next, and each is shown at once. A recording of single pictures gives frames that have nothing to do with one another:
  * there the overlay would always lie on a picture it does not belong to. So after some frames in a row that could not be
  * followed, a picture is shown together with its result; as soon as frames can be followed again, at once again.
+ * Pictures that wait are still taken and acknowledged at the full rate, so the daemon's preview is not throttled and the
+ * page's frame rate counts them; what it draws then is as many pictures as there are results.
  */
 const CUTS = 3; // in a row, then pictures wait: the handpiece set down elsewhere gives one or two
 const FOLLOWED = 2; // in a row, then they no longer do
