@@ -13,7 +13,7 @@ Kind = Literal["easy", "realistic", "hard"]
 KINDS: tuple[Kind, ...] = ("easy", "realistic", "hard")
 
 # changes whenever the same seed would give another picture; cached scenes carry it
-RENDERER_VERSION = 13
+RENDERER_VERSION = 14
 
 # shares of the hair colours of a head, by kind; one colour is drawn for the head, single hairs may stray from it
 HEAD_COLOURS: dict[Kind, dict[str, float]] = {
@@ -42,7 +42,7 @@ HEAD_COLOURS: dict[Kind, dict[str, float]] = {
 
 
 # white balances gone wrong, what each channel (BGR) gains: cold, violet, green, magenta, yellow; green's share is drawn smaller below
-CASTS = np.array([(0.16, 0.0, -0.25), (0.18, -0.2, -0.05), (-0.08, 0.2, -0.15), (0.08, -0.3, 0.1), (-0.2, 0.1, 0.08)])
+CASTS = np.array([(0.16, 0.0, -0.25), (0.18, -0.2, -0.05), (-0.06, 0.15, -0.12), (0.08, -0.3, 0.1), (-0.2, 0.1, 0.08)])
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def draw_recipe(rng: np.random.Generator, kind: Kind) -> Recipe:
     )
     tint = rng.normal(0, (0.025, 0.04, 0.05)[level], 3)
     if rng.random() < (0.0, 0.2, 0.25)[level]:
-        tint = tint + CASTS[int(rng.integers(len(CASTS)))] * rng.uniform(0.4, 1.0)
+        tint = tint + CASTS[int(rng.integers(len(CASTS)))] * rng.uniform(0.3, 0.9)
     clipped = bool(rng.random() < (0.25, 0.3, 0.3)[level])
     stubble = clipped and bool(rng.random() < (0.2, 0.45, 0.45)[level])
     glistening = bool(rng.random() < (0.0, 0.16, 0.16)[level])

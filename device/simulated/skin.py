@@ -23,11 +23,9 @@ def paint_skin(recipe: Recipe, shape: tuple[int, int], rng: np.random.Generator)
     """The bare skin, float32 (height, width, 3) BGR 0…1, evenly lit."""
     scale = recipe.um_per_px
     tone = np.array([np.interp(recipe.melanin * 5, range(6), TONES[:, k]) for k in range(3)], np.float32)
-    tone = (
-        tone
-        + (RED - np.array([0.0, 0.05, 0.0], np.float32) * float(rng.random())) * np.float32(0.9 * recipe.redness**1.3)
-        + SALLOW * np.float32(0.8 * recipe.sallowness)
-    )
+    depth = np.float32(tone.mean() / 0.72)  # what blood adds is filtered by melanin as all light is
+    crimson = RED - np.array([0.0, 0.05, 0.0], np.float32) * np.float32(rng.random())
+    tone = tone + crimson * depth * np.float32(0.85 * recipe.redness**1.3) + SALLOW * depth * np.float32(0.8 * recipe.sallowness)
     rough = np.float32({"easy": 0.75, "realistic": 1.0, "hard": 1.1}[recipe.kind])
 
     broad = fractal_field(rng, shape, 1800 / scale, 3)
@@ -41,7 +39,7 @@ def paint_skin(recipe: Recipe, shape: tuple[int, int], rng: np.random.Generator)
     blotch = np.float32(rng.uniform(0.25, 1.0))
     blush = np.float32(0.30 + 0.35 * recipe.redness) * blotch * blood + np.float32(0.25) * marble + np.float32(0.12) * fine
     for k in range(3):
-        skin[..., k] = (tone[k] + RED[k] * rough * blush * 0.34 + SALLOW[k] * rough * blotch * yellow * 0.22) * light
+        skin[..., k] = (tone[k] + depth * rough * (RED[k] * blush * 0.34 + SALLOW[k] * blotch * yellow * 0.22)) * light
     relief = _relief(recipe, shape, rng)
     skin *= (1 + rng.uniform(0.006, 0.022) * rough * relief)[..., None]
     _vessels(skin, recipe, rng)

@@ -48,10 +48,10 @@ def shine(skin: Picture, relief: Field, recipe: Recipe, rng: np.random.Generator
 
 def _veil(skin: Picture, recipe: Recipe, rng: np.random.Generator) -> None:
     """Wide patches of glare, bluish or violet, where the surface faces the lamps; no edge anywhere."""
-    strength = float(rng.uniform(-0.25, 0.3)) + 0.2 * recipe.pallor
+    strength = (float(rng.uniform(-0.25, 0.3)) + 0.2 * recipe.pallor) * (0.35 + 0.65 * float(skin.mean()) / 0.7)
     if strength < 0.03:
         return
-    patches = fractal_field(rng, (skin.shape[0], skin.shape[1]), float(rng.uniform(900, 2600)) / recipe.um_per_px, 3, 0.6)
+    patches = fractal_field(rng, (skin.shape[0], skin.shape[1]), float(rng.uniform(900, 2600)) / recipe.um_per_px, 2, 0.4)
     colour = np.array([1.0, rng.uniform(0.74, 1.0), rng.uniform(0.75, 0.97)], np.float32) * np.float32(rng.uniform(0.75, 1.0))
     skin += (colour - skin) * (np.clip(patches + 0.7, 0, 2.2) ** 2 * np.float32(strength * 0.25))[..., None]
 
