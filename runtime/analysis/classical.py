@@ -29,7 +29,7 @@ from runtime.analysis.contrast import (
     shape_within,
     weighted,
 )
-from runtime.analysis.pieces import pieces
+from runtime.analysis.pieces import pieces, small_gaps
 from runtime.analysis.segmentation import Mask, Segmentation
 
 WORKING_AREA = 2_000_000
@@ -237,7 +237,7 @@ def long_pieces(mask: Mask, contrast: Plane, threshold: float, kind: Kind) -> Ma
     longest = max(mask.shape)
     found = pieces(mask, contrast, 8)
     least = max(kind.contrast, RELATIVE_CONTRAST * median_above(contrast, threshold, mask))
-    edge = mask.copy()
+    edge = np.ones(mask.shape, np.bool_)
     edge[1:-1, 1:-1] = False
     # of a hair that leaves the picture only a stub may be seen
     elongated = (found.length >= kind.elongation * found.width) | (
@@ -247,7 +247,7 @@ def long_pieces(mask: Mask, contrast: Plane, threshold: float, kind: Kind) -> Ma
     long &= (found.extent >= kind.straightness * found.length) & (found.mean >= least)
     line = (found.length >= max(LINE_ELONGATION, kind.elongation) * found.width) & (found.length >= LINE_LENGTH * longest)
     line &= found.extent >= STRAIGHT * found.length
-    return found.where(((long & found.touched_by(mask & (contrast > threshold))) | line) & found.touched_by(within_rim(mask)))
+    return found.where(((long & found.touched_by(contrast > threshold)) | line) & found.touched_by(within_rim(mask)))
 
 
 def within_rim(mask: Mask) -> Mask:
@@ -290,8 +290,7 @@ def with_faint(found: Evidence) -> Evidence:
 
 def without_gloss(mask: Mask, contrast: Plane, threshold: float) -> Mask:
     """`mask` with the bright stripes filled that gloss leaves along the middle of a hair: narrow enclosed gaps unlike skin."""
-    if not mask.any():
-        return mask
     widest = GLOSS_WIDTH * max(mask.shape)
-    gaps = pieces(~mask, contrast, 4, largest=GLOSS_AREA * widest**2)
-    return mask | gaps.where((gaps.width < widest) & (gaps.mean > GLOSS_LEVEL * threshold))
+    largest = GLOSS_AREA * widest**2
+    gaps = pieces(small_gaps(mask, largest), contrast, 4)
+    return mask | gaps.where((gaps.area <= largest) & (gaps.width < widest) & (gaps.mean > GLOSS_LEVEL * threshold))

@@ -16,6 +16,8 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 from skimage.morphology import skeletonize
 
+from runtime.analysis.pieces import small_gaps
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -86,14 +88,15 @@ def fill_pinholes(hair: NDArray[np.uint8]) -> NDArray[np.uint8]:
     limit = (PINHOLE_WIDTHS * mean_width(hair)) ** 2
     if limit < 1:
         return hair
-    count, labels, stats, _ = cv2.connectedComponentsWithStats((hair == 0).astype(np.uint8), connectivity=4)
-    small = stats[:, cv2.CC_STAT_AREA] <= limit
-    small[0] = False
-    small &= (stats[:, cv2.CC_STAT_LEFT] > 0) & (stats[:, cv2.CC_STAT_TOP] > 0)
-    if count <= 1 or not small.any():
+    gaps = small_gaps(hair.view(np.bool_), limit)
+    at = np.flatnonzero(gaps)
+    if not at.size:
         return hair
+    count, labels = cv2.connectedComponentsWithAlgorithm(gaps.view(np.uint8), 4, cv2.CV_32S, cv2.CCL_GRANA)
+    small = np.bincount(labels.ravel()[at], minlength=count) <= limit
+    small[labels[0]] = small[labels[:, 0]] = False  # notches at the upper and the left border stay
     filled: NDArray[np.uint8] = hair.copy()
-    filled[small[labels]] = 1
+    filled.ravel()[at[small[labels.ravel()[at]]]] = 1
     return filled
 
 
