@@ -12,6 +12,8 @@ from device.errors import FrameDecodeError
 
 Image = NDArray[np.uint8]
 
+AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION  # a photo's turn flag is ignored: coordinates are those of the stored pixels
+
 
 class Frame:
     """A captured frame. Immutable once published; safe to share between threads.
@@ -68,7 +70,7 @@ class Frame:
             if self._image is None:
                 assert self._encoded is not None
                 try:
-                    image = cv2.imdecode(np.frombuffer(self._encoded, np.uint8), cv2.IMREAD_COLOR)
+                    image = cv2.imdecode(np.frombuffer(self._encoded, np.uint8), AS_STORED)
                 except cv2.error as error:
                     raise FrameDecodeError(f"frame {self.sequence} of {self.source}: {error}") from error
                 if image is None:

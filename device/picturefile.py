@@ -12,6 +12,8 @@ import numpy as np
 from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 from PIL import Image as Pillow
 
+from device.frame import AS_STORED
+
 MAX_PICTURE_PIXELS = 40_000_000  # four times any microscope's sensor; decoded it is 120 MB
 MAX_PICTURE_BYTES = 256 * 2**20
 PREVIEW_QUALITY = 85
@@ -74,7 +76,7 @@ def encode_preview(content: bytes) -> bytes:
         NotAPictureError: OpenCV cannot decode it.
     """
     try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), AS_STORED)
     except cv2.error as error:
         raise NotAPictureError(f"cannot be decoded: {error}") from error
     if image is None:

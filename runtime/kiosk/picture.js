@@ -18,6 +18,9 @@
  *   out, the next one may come; onBroken: the JPEG is not a picture; onSize: before the first picture of another size
  */
 
+/** A turn flag in the JPEG is ignored: the overlay's coordinates are those of the stored pixels. @type {ImageBitmapOptions} */
+const AS_STORED = { imageOrientation: 'none' };
+
 export class LivePicture {
   /**
    * @param {HTMLCanvasElement} canvas
@@ -41,7 +44,7 @@ export class LivePicture {
   async show(arrived) {
     let bitmap;
     try {
-      bitmap = await createImageBitmap(arrived.jpeg);
+      bitmap = await createImageBitmap(arrived.jpeg, AS_STORED);
     } catch {
       this.handlers.onBroken(); // USB cameras send short frames as a matter of course
       this.handlers.onDone(arrived.header);
@@ -57,7 +60,7 @@ export class LivePicture {
    * @param {Arrived} arrived
    */
   async showAgain(arrived) {
-    const bitmap = await createImageBitmap(arrived.jpeg);
+    const bitmap = await createImageBitmap(arrived.jpeg, AS_STORED);
     this.again?.bitmap.close();
     this.again = { ...arrived, bitmap };
     this.#ask();

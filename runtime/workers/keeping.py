@@ -7,7 +7,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from device.frame import Frame
+from device.frame import AS_STORED, Frame
 from runtime.analysis.measurement import Measurement
 from runtime.errors import PictureError
 from runtime.store.captures import CaptureStore
@@ -44,7 +44,7 @@ def encoded_picture(frame: Frame) -> tuple[bytes, Suffix]:
         PictureError: the pixels cannot be written as PNG.
     """
     if frame.jpeg is not None:
-        decoded = cv2.imdecode(np.frombuffer(frame.jpeg, np.uint8), cv2.IMREAD_COLOR)
+        decoded = cv2.imdecode(np.frombuffer(frame.jpeg, np.uint8), AS_STORED)
         if decoded is not None and np.array_equal(decoded, frame.image):
             return frame.jpeg, ".jpg"
     done, png = cv2.imencode(".png", frame.image, [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION])

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import io
 import threading
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from device.errors import FrameDecodeError
 from device.frame import Frame
@@ -27,6 +29,16 @@ def test_other_bytes_give_the_pixels_and_jpeg_the_preview() -> None:
     frame = Frame(sequence=1, captured_ns=2, source="s", jpeg=_jpeg(9), encoded=png)
     assert number_in(frame.image) == 3
     assert frame.jpeg is not None and number_in(cv2.imdecode(np.frombuffer(frame.jpeg, np.uint8), cv2.IMREAD_COLOR)) == 9
+
+
+def test_a_turn_flag_is_ignored() -> None:
+    turned = io.BytesIO()
+    flags = Image.Exif()
+    flags[0x0112] = 6  # "turn by 90 degrees"
+    Image.fromarray(picture(7)[:, :, ::-1]).save(turned, "JPEG", quality=95, exif=flags)
+    frame = Frame(sequence=1, captured_ns=2, source="s", jpeg=turned.getvalue())
+    assert frame.image.shape == picture(7).shape
+    assert number_in(frame.image) == 7
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", _jpeg(1)[:40]])
