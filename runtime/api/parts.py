@@ -116,8 +116,8 @@ class Parts:
             return None
         moved = f"moved to {damage.moved_to}" if damage.moved_to else "gone"
         return (
-            f"the database was found damaged at the start ({damage.reason}) and is {moved}; a new one was started with "
-            f"{damage.captures_restored} captures taken back from their files, {damage.pictures_left} pictures were left in orphans/"
+            f"the database was found damaged at the start ({damage.reason}) and is {moved}; captures taken back from their files: "
+            f"{damage.captures_restored}; pictures without numbers, put into orphans/: {damage.pictures_left}"
         )
 
     def _server_report(self) -> PartReport:

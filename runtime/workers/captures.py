@@ -180,7 +180,7 @@ class CaptureWorker(Generic[Row]):
         try:
             self._probe()
         except Exception as error:
-            if self._problem != str(error):
+            if self._problem is None:  # said once, not at every probe: the words may carry a figure that changes
                 log.warning("the store cannot be written", why=str(error), exc_info=not isinstance(error, StoreError))
             self._store_failed(error)
         else:

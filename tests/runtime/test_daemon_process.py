@@ -135,7 +135,7 @@ def test_a_damaged_database_is_told(tmp_path, pictures):
     with started(tmp_path, f"replay:{pictures}") as (_, address), httpx.Client(base_url=address, timeout=DEADLINE_S) as client:
         notice = client.get("/api/status").json()["store_notice"]
         assert "found damaged" in notice
-        assert "1 captures taken back" in notice
+        assert "captures taken back from their files: 1;" in notice
         assert len(client.get("/api/captures").json()["captures"]) == 1
         assert notice in client.get("/health").text
 
