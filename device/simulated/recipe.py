@@ -13,7 +13,7 @@ Kind = Literal["easy", "realistic", "hard"]
 KINDS: tuple[Kind, ...] = ("easy", "realistic", "hard")
 
 # changes whenever the same seed would give another picture; cached scenes carry it
-RENDERER_VERSION = 14
+RENDERER_VERSION = 15
 
 # shares of the hair colours of a head, by kind; one colour is drawn for the head, single hairs may stray from it
 HEAD_COLOURS: dict[Kind, dict[str, float]] = {

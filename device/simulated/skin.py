@@ -110,7 +110,7 @@ def _pores(skin: Picture, recipe: Recipe, rng: np.random.Generator) -> None:
 
 def _freckles(skin: Picture, recipe: Recipe, rng: np.random.Generator) -> None:
     """Brown spots of pigment, soft, none on most scalps; and rarely a mole."""
-    if rng.random() < 0.7:
+    if recipe.kind == "easy" or rng.random() < 0.7:
         return
     height, width = skin.shape[:2]
     millimetres = width * height * (recipe.um_per_px / 1000) ** 2

@@ -21,7 +21,8 @@ def blanch(skin: Picture, recipe: Recipe, rng: np.random.Generator) -> None:
         return
     shape = skin.shape[:2]
     uneven = np.float32(rng.uniform(0.05, 0.3) * (1.2 - recipe.pallor))
-    patches = np.clip(0.85 + uneven * fractal_field(rng, shape, 1500 / recipe.um_per_px, 3), 0, 1) * np.float32(0.9 * recipe.pallor)
+    strength = np.float32(0.9 * recipe.pallor * (1 - 0.5 * recipe.melanin))
+    patches = np.clip(0.85 + uneven * fractal_field(rng, shape, 1500 / recipe.um_per_px, 3), 0, 1) * strength
     light = np.float32(0.35 + 0.65 * skin.mean() / 0.6)
     film = FILM * (np.float32(rng.uniform(0.85, 1.0)) + rng.normal(0, 0.035, 3)).astype(np.float32)
     skin += (film * light - skin) * patches[..., None]
@@ -49,6 +50,7 @@ def shine(skin: Picture, relief: Field, recipe: Recipe, rng: np.random.Generator
 def _veil(skin: Picture, recipe: Recipe, rng: np.random.Generator) -> None:
     """Wide patches of glare, bluish or violet, where the surface faces the lamps; no edge anywhere."""
     strength = (float(rng.uniform(-0.25, 0.3)) + 0.2 * recipe.pallor) * (0.35 + 0.65 * float(skin.mean()) / 0.7)
+    strength *= 1 - 0.6 * recipe.wetness  # a film mirrors in points rather than in patches
     if strength < 0.03:
         return
     patches = fractal_field(rng, (skin.shape[0], skin.shape[1]), float(rng.uniform(900, 2600)) / recipe.um_per_px, 2, 0.4)
@@ -78,7 +80,7 @@ def _glitter(skin: Picture, relief: Field, recipe: Recipe, rng: np.random.Genera
 def droplets(picture: Picture, recipe: Recipe, rng: np.random.Generator) -> None:
     """Drops of oil or immersion fluid and bubbles of air in it, over skin and hair, more of them where it is wet."""
     height, width = picture.shape[:2]
-    if rng.random() > (0.55 if recipe.wetness > 0.3 else 0.12):
+    if recipe.kind == "easy" or rng.random() > (0.55 if recipe.wetness > 0.3 else 0.12):
         return
     airy = rng.random()  # a fluid holds mostly drops or mostly bubbles
     for _ in range(int(rng.integers(1, 14 if recipe.wetness > 0.3 else 5))):
