@@ -70,12 +70,6 @@ export class LiveConnection {
     socket.onclose = (event) => this.#lost(socket, event.reason);
   }
 
-  /** Close for good (the page goes away). */
-  stop() {
-    clearTimeout(this.timer);
-    this.#drop();
-  }
-
   /** @param {number} number */
   ackPicture(number) {
     this.#send({ type: 'ack', number });

@@ -52,7 +52,6 @@ export const texts = {
     hairs: 'Hairs',
     follicles: 'Follicles',
     perFollicle: 'Hairs per follicle',
-    terminalVellus: 'Terminal / vellus',
     terminal: 'Terminal',
     vellus: 'Vellus',
     undetermined: (/** @type {number} */ n) => `${n} not told apart`,
