@@ -10,6 +10,7 @@ colour decides if hair stands apart from skin in it.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -102,6 +103,8 @@ FAINT_SHARE = 0.2
 """Least contrast of a faint hair as a share of the frame's median; furrows of the skin have less."""
 GLITTER, GLITTER_SPREAD = 2.0, 0.015
 """How much more contrast is asked of a faint hair among glints of a mean contrast; sigma of that mean as a share of the longest side."""
+STEPS = np.float32(4000)
+"""Contrasts as integers: so many steps to 1. The most that a plane's weights allow, 7.2, still fits 16 bits."""
 ALONE_ELONGATION, ALONE_LENGTH = 5.0, 0.04
 """What they must be to stand alone."""
 
@@ -128,9 +131,9 @@ class Evidence:
     @property
     def share(self) -> float:
         """Of the picture that is hair."""
-        return float(np.mean(self.mask))
+        return np.count_nonzero(self.mask) / self.mask.size
 
-    @property
+    @cached_property
     def strength(self) -> float:
         """Contrast of the hair that reaches the threshold, its median; 0 without any."""
         return median_above(self.contrast, self.threshold, self.mask)
@@ -170,7 +173,8 @@ class ClassicalSegmenter:
         if factor < 1:
             working = reduced(image, (max(1, round(shape[0] * factor)), max(1, round(shape[1] * factor))))
         soft, mask = soft_mask(working)
-        reliability = float(np.mean(soft[mask] > SURE)) if mask.any() else 1.0
+        found = np.count_nonzero(mask)
+        reliability = np.count_nonzero(mask & (soft > SURE)) / found if found else 1.0
         if factor < 1:
             soft = enlarged(soft, shape)
             mask = soft >= 0.5
@@ -197,27 +201,35 @@ def soft_mask(image: NDArray[Any]) -> tuple[Plane, Mask]:
     if light.mask.any() or not found:
         found.append(light if light is dark else light.enlarged(shape))
     masks = [without_gloss(finding.mask, finding.contrast, finding.threshold) for finding in found]
-    shares = [np.clip(finding.contrast / (2 * finding.border), np.float32(0), np.float32(1)) for finding in found]
-    mask, soft = masks[0], shares[0]
-    for other, share in zip(masks[1:], shares[1:], strict=True):
-        soft = np.where(other, np.maximum(share, soft), soft)
+    mask, soft = masks[0], hair_share(found[0])
+    for other, finding in zip(masks[1:], found[1:], strict=True):
+        soft = np.maximum(soft, hair_share(finding) * other)
         mask = mask | other
-    return np.where(mask, np.maximum(soft, np.float32(0.5)), np.minimum(soft, np.float32(0.49))), mask
+    # mask and soft mask agree: hair has at least a half, what is not hair less
+    soft = np.maximum(soft, mask * np.float32(0.5), out=soft)
+    return np.minimum(soft, mask * np.float32(0.51) + np.float32(0.49), out=soft), mask
+
+
+def hair_share(finding: Evidence) -> Plane:
+    """How much of the hair's own contrast each pixel has, 0…1: 0.5 where hair ends."""
+    share: Plane = finding.contrast / finding.border
+    share *= np.float32(0.5)
+    return np.clip(share, np.float32(0), np.float32(1), out=share)
 
 
 def evidence(plane: Plane, kind: Kind, other: Mask | None = None) -> Evidence:
     """What `plane` says of hair of this `kind`; `other` (bool, of its size) is hair of another kind."""
     contrast, threshold = over_skin(plane, closing=kind.closing, floor=kind.floor, span=kind.span, other=other)
     if other is not None:
-        contrast = np.where(other, np.float32(0), contrast)
+        contrast = contrast * ~other
     border = hair_border(contrast, threshold, floor=kind.floor, span=kind.span)
     return Evidence(contrast, border, threshold, long_pieces(contrast > border, contrast, threshold, kind))
 
 
 def median_above(contrast: Plane, threshold: float, mask: Mask) -> float:
     """The median of the contrasts in `mask` that are above the threshold, of one pixel in four; 0 without any."""
-    sample = contrast[::2, ::2]
-    strong = sample[mask[::2, ::2] & (sample > threshold)]
+    sample = contrast[::2, ::2][mask[::2, ::2]]
+    strong = sample[sample > threshold]
     return float(np.median(strong)) if strong.size else 0.0
 
 
@@ -268,14 +280,15 @@ def with_faint(found: Evidence) -> Evidence:
     half = reduced(found.contrast, shape_within(shape, max(1, max(shape) // 2)))
     size = max(3, round(NARROW / 2 * max(shape)) | 1)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-    narrow = half - cv2.morphologyEx(half, cv2.MORPH_OPEN, disc)
+    # of integers the widest of discs costs half as much
+    steps = (half * STEPS).astype(np.int16)
+    narrow = half - np.asarray(cv2.morphologyEx(steps, cv2.MORPH_OPEN, disc)) / STEPS
     beside = cv2.dilate(reduced(found.mask.astype(np.float32), shape_of(half)), np.ones((3, 3), np.uint8)) > 0
-    alone = np.where(beside, np.float32(0), narrow)
+    alone = narrow * ~beside
     floor = max(FAINT.floor, FAINT_SHARE * found.strength)
     # among glints a faint dark line is the skin between two of them
-    glints = np.asarray(cv2.morphologyEx(half, cv2.MORPH_CLOSE, disc)) - half
-    glints = np.where(beside, np.float32(0), glints)
-    least = np.float32(floor) + np.float32(GLITTER) * np.asarray(cv2.GaussianBlur(glints, (0, 0), GLITTER_SPREAD * max(shape)))
+    glints = (np.asarray(cv2.morphologyEx(steps, cv2.MORPH_CLOSE, disc)) / STEPS - half) * ~beside
+    least = np.float32(GLITTER) * widely_blurred(glints, GLITTER_SPREAD * max(shape)) + np.float32(floor)
     lines = pieces(alone > np.maximum(hair_border(alone, floor, floor=floor, span=FAINT.span), least), alone, 8)
     longest = max(half.shape)
     straight = (lines.extent >= STRAIGHT * lines.length) & lines.touched_by(within_rim(alone > floor))
@@ -286,6 +299,13 @@ def with_faint(found: Evidence) -> Evidence:
     added = pieces(joined | reach, narrow, 8)
     standing = added.where(added.touched_by(beside | sure))
     return Evidence(found.contrast, found.border, found.threshold, found.mask | (enlarged(standing.astype(np.float32), shape) > 0.5))
+
+
+def widely_blurred(plane: Plane, sigma: float) -> Plane:
+    """`plane` blurred by a Gaussian of many pixels, found on a quarter of the size."""
+    small = reduced(plane, shape_within(shape_of(plane), max(1, max(plane.shape) // 4)))
+    sigma *= max(small.shape) / max(plane.shape)
+    return enlarged(np.asarray(cv2.GaussianBlur(small, (0, 0), sigma)), shape_of(plane))
 
 
 def without_gloss(mask: Mask, contrast: Plane, threshold: float) -> Mask:

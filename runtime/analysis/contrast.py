@@ -68,7 +68,8 @@ def weighted(colours: NDArray[Any], weights: Weights) -> Plane:
 
 def otsu(contrast: Plane, span: float) -> float:
     """Otsu's threshold (IEEE Trans. SMC 9, 1979) of the contrasts between 0 and `span`."""
-    levels = np.clip(contrast * np.float32(255 / span), 0, 255).astype(np.uint8)
+    levels = contrast * np.float32(255 / span)
+    levels = np.clip(levels, np.float32(0), np.float32(255), out=levels).astype(np.uint8)
     return float(cv2.threshold(levels, 0, 255, cv2.THRESH_OTSU)[0]) * span / 255
 
 
@@ -116,10 +117,12 @@ def hair_border(contrast: Plane, threshold: float, *, floor: float, span: float)
     least, weighed by their cube so that the core of a hair counts and its borders do not.
     """
     least = max(WEAK * threshold, floor)
-    found = np.where(contrast > least, np.minimum(contrast, np.float32(span)), np.float32(0))
+    found = cv2.threshold(contrast, least, 0, cv2.THRESH_TOZERO)[1]
+    found = np.minimum(found, np.float32(span), out=found)
     coarse = reduced(found, shape_within(shape_of(contrast), GRID))
     weight = coarse * coarse * coarse
     total = np.asarray(cv2.GaussianBlur(weight, (0, 0), CORE_SPREAD)) + np.float32(1e-5)
     core = np.asarray(cv2.GaussianBlur(weight * coarse, (0, 0), CORE_SPREAD)) / total
-    border: Plane = np.maximum(enlarged(BORDER * core, shape_of(contrast)), np.float32(least))
+    border = enlarged(BORDER * core, shape_of(contrast))
+    np.maximum(border, np.float32(least), out=border)
     return border

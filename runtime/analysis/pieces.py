@@ -62,13 +62,14 @@ def pieces(mask: Mask, values: NDArray[Any], connectivity: int) -> Pieces:
     count, labels = cv2.connectedComponentsWithAlgorithm(mask.view(np.uint8), connectivity, cv2.CV_32S, cv2.CCL_GRANA)
     at = np.flatnonzero(mask)
     inside = np.asarray(labels, np.int32).ravel()[at]
-    rows, columns = np.divmod(at, mask.shape[1])
     # what a run of pixels along a row has in common is looked at once
-    first = np.flatnonzero((np.diff(at, prepend=-2) != 1) | (columns == 0))
+    begins = np.diff(at, prepend=-2) != 1
+    begins[np.searchsorted(at, np.flatnonzero(mask[:, 0]) * mask.shape[1])] = True
+    first = np.flatnonzero(begins)
     last = np.append(first[1:], at.size)[: first.size] - 1
-    run = inside[first]
+    run, (rows, left) = inside[first], np.divmod(at[first], mask.shape[1])
     area = np.asarray(np.bincount(run, last - first + 1, minlength=count), np.float64)
-    extent = np.hypot(_span(rows[first], rows[first], run, count), _span(columns[first], columns[last], run, count))
+    extent = np.hypot(_span(rows, rows, run, count), _span(left, left + last - first, run, count))
     depth = np.asarray(cv2.distanceTransform(mask.view(np.uint8), cv2.DIST_L2, 3), np.float32).ravel()[at]
     radius = np.zeros(count)
     if first.size:
