@@ -26,6 +26,8 @@ from runtime.commands.scales import scales_from
 from runtime.errors import PictureError, TrichoscopeError
 from runtime.pipeline import analyse
 
+FILE_COLUMNS = 1000  # of a table that goes to no terminal; it is as wide as its content
+
 
 def analyze(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Pictures, or folders of them.", show_default=False)],
@@ -101,7 +103,8 @@ def analyze(
             complain(str(error))
             failed += 1
     if not as_json and measured:
-        Console(soft_wrap=False).print(_as_table(measured))
+        # into a file or pipe nothing is folded: names must stay whole to be found
+        Console(width=None if sys.stdout.isatty() else FILE_COLUMNS).print(_as_table(measured))
     if failed:
         raise typer.Exit(1)
 
