@@ -120,7 +120,7 @@ def test_an_isolated_hair_is_as_wide_as_the_truth_says(d_px: float, angle: float
     ring = (np.arange(160)[:, None] - 79.5) ** 2 + (np.arange(160)[None] - 79.5) ** 2 < 60**2
     chord = 2 * math.sqrt(60**2 - (d_px / 2) ** 2 / 3)
     # along a course of rational slope the pixels lie in rows beside it, up to 0.7 px apart: one row more or less is no error
-    assert (mask & ring).sum() == pytest.approx(d_px * chord, abs=(0.04 * d_px + 0.5) * chord)
+    assert (mask & ring).sum() == pytest.approx(d_px * chord, abs=(0.04 * d_px + 0.6) * chord)
 
 
 @settings(max_examples=40, deadline=None)
