@@ -58,18 +58,14 @@ def pieces(mask: Mask, values: NDArray[Any], connectivity: int) -> Pieces:
 
     Pixels touching by a corner are one piece with `connectivity` 8 and two with 4.
     """
-    # the algorithm is named for speed: up to twice that of the default
-    count, labels = cv2.connectedComponentsWithAlgorithm(mask.view(np.uint8), connectivity, cv2.CV_32S, cv2.CCL_GRANA)
+    labels, count = _labels(mask, connectivity)
     at = np.flatnonzero(mask)
-    inside = np.asarray(labels, np.int32).ravel()[at]
-    # what a run of pixels along a row has in common is looked at once
-    begins = np.diff(at, prepend=-2) != 1
-    begins[np.searchsorted(at, np.flatnonzero(mask[:, 0]) * mask.shape[1])] = True
-    first = np.flatnonzero(begins)
-    last = np.append(first[1:], at.size)[: first.size] - 1
-    run, (rows, left) = inside[first], np.divmod(at[first], mask.shape[1])
+    inside = labels.ravel()[at]
+    first, last = _runs(mask, at)
+    run = inside[first]
     area = np.asarray(np.bincount(run, last - first + 1, minlength=count), np.float64)
-    extent = np.hypot(_span(rows, rows, run, count), _span(left, left + last - first, run, count))
+    box = _boxes(run, at[first], last - first, mask.shape[1], count)
+    extent = np.hypot(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1])
     depth = np.asarray(cv2.distanceTransform(mask.view(np.uint8), cv2.DIST_L2, 3), np.float32).ravel()[at]
     radius = np.zeros(count)
     if first.size:
@@ -80,12 +76,41 @@ def pieces(mask: Mask, values: NDArray[Any], connectivity: int) -> Pieces:
     return Pieces((mask.shape[0], mask.shape[1]), at, inside, area, width, area / width, extent, mean)
 
 
-def _span(low: NDArray[np.int64], high: NDArray[np.int64], piece: NDArray[np.int32], count: int) -> NDArray[np.int64]:
-    """Pixels from the lowest to the highest of each piece's positions, int64 (count,); 0 for a piece without any."""
-    lowest, highest = np.full(count, np.iinfo(np.int64).max), np.full(count, -1)
-    np.minimum.at(lowest, piece, low)
-    np.maximum.at(highest, piece, high)
-    return np.where(highest < 0, 0, highest - lowest + 1)
+def boxed(mask: Mask, connectivity: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """The piece each pixel of `mask`, bool (height, width), belongs to, int32 of that shape, and the upright box around each piece.
+
+    Boxes are int64 (n, 4): left, top, and right and bottom, which lie just outside. Piece 0 is what is not in the mask; its box is empty.
+    """
+    labels, count = _labels(mask, connectivity)
+    at = np.flatnonzero(mask)
+    first, last = _runs(mask, at)
+    return labels, _boxes(labels.ravel()[at[first]], at[first], last - first, mask.shape[1], count)
+
+
+def _labels(mask: Mask, connectivity: int) -> tuple[NDArray[np.int32], int]:
+    # the algorithm is named for speed: up to twice that of the default
+    count, labels = cv2.connectedComponentsWithAlgorithm(mask.view(np.uint8), connectivity, cv2.CV_32S, cv2.CCL_GRANA)
+    return np.asarray(labels, np.int32), count
+
+
+def _runs(mask: Mask, at: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which of the mask's pixels, flat indices `at`, are the first and the last of a run along a row: what runs share is looked at once."""
+    begins = np.diff(at, prepend=-2) != 1
+    begins[np.searchsorted(at, np.flatnonzero(mask[:, 0]) * mask.shape[1])] = True
+    first = np.flatnonzero(begins)
+    return first, np.append(first[1:], at.size)[: first.size] - 1
+
+
+def _boxes(piece: NDArray[np.int32], begin: NDArray[np.int64], reach: NDArray[np.int64], columns: int, count: int) -> NDArray[np.int64]:
+    """Left, top, right and bottom, int64 (count, 4), of pieces whose runs begin at the flat indices `begin` and reach so many pixels on."""
+    rows, left = np.divmod(begin, columns)
+    box = np.zeros((count, 4), np.int64)
+    box[piece, :2] = np.iinfo(np.int64).max
+    np.minimum.at(box[:, 0], piece, left)
+    np.minimum.at(box[:, 1], piece, rows)
+    np.maximum.at(box[:, 2], piece, left + reach + 1)
+    np.maximum.at(box[:, 3], piece, rows + 1)
+    return box
 
 
 def small_gaps(mask: Mask, largest: float) -> Mask:
