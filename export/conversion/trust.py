@@ -12,8 +12,10 @@ from runtime.analysis.learned import FIGURES, uncertainty_figures
 from runtime.bundles.manifest import Trust
 
 RIDGE = 1e-3
-BEYOND = 1.25
+BEYOND = 1.1
 """A picture is unfamiliar beyond this multiple of the distance that 99.5 % of the rendered frames stay within."""
+SHRINKAGE = 0.1
+"""How much of the features' correlation is not believed, so that axes that hardly vary on rendered frames do not decide alone."""
 
 Sample = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]
 
@@ -46,17 +48,32 @@ def fit_trust(samples: Iterable[Sample], threshold: float) -> tuple[Trust, dict[
     slope = np.linalg.solve(z.T @ z + RIDGE * len(z) * np.eye(FIGURES), z.T @ (y - y.mean()))
     weights = slope / spread
     constant = y.mean() - float(weights @ x.mean(0))
-    table = np.array(features, np.float64)
-    mean, scale = table.mean(0), table.std(0) + 0.05 * table.std() + 1e-6
-    distance = np.sqrt((((table - mean) / scale) ** 2).mean(1))
+    mean, axes, distance = familiarity(np.array(features, np.float64))
     trust = Trust(
-        features=tuple(round(float(v), 5) for v in mean),
-        feature_scales=tuple(round(float(v), 5) for v in scale),
+        features=tuple(round(float(v), 6) for v in mean),
+        feature_axes=tuple(tuple(float(f"{v:.6g}") for v in row) for row in axes),
         unfamiliar_above=round(float(np.quantile(distance, 0.995)) * BEYOND, 4),
         weights=(*(round(float(v), 5) for v in weights), round(constant, 5)),
     )
     fitted = x @ weights + constant
     return trust, {"reliability_rank_correlation": rank_correlation(fitted, y), "reliability_mae": float(np.abs(fitted - y).mean())}
+
+
+def familiarity(
+    features: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Mean (c,), whitening axes (c, c) and each row's distance (n,) of features (n, c): the Mahalanobis distance by root of c.
+
+    The correlation is shrunk towards none (Ledoit and Wolf 2004, with a fixed share).
+    """
+    mean = features.mean(0)
+    spread = features.std(0) + 0.05 * features.std() + 1e-9
+    z = (features - mean) / spread
+    correlation = (1 - SHRINKAGE) * (z.T @ z) / max(1, len(z) - 1) + SHRINKAGE * np.eye(z.shape[1])
+    values, vectors = np.linalg.eigh(correlation)
+    axes = (vectors / np.sqrt(values)).T / spread
+    distance = np.sqrt(np.mean(((features - mean) @ axes.T) ** 2, 1))
+    return mean, np.asarray(axes, np.float64), np.asarray(distance, np.float64)
 
 
 def rank_correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:

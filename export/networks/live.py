@@ -24,7 +24,8 @@ class Outputs:
     Attributes:
         hair: logits (batch, 1, height, width).
         marks: logits (batch, 2, height / 2, width / 2): LINE and OSTIUM.
-        features: (batch, channels), means of the deepest layer's channels, by which unfamiliar pictures are told.
+        features: (batch, channels), means of the channels at an eighth of the size, by which unfamiliar pictures are told: deeper
+            layers have forgotten what does not matter to hair.
     """
 
     hair: Tensor
@@ -120,7 +121,7 @@ class LiveNet(nn.Module):
         x32 = self.down32(x16)
         y = self.up2(self.up4(self.up8(self.up16(x32, x16), x8), x4), x2)
         hair = functional.pixel_shuffle(self.hair(self.refine(y)), 2)
-        return Outputs(hair, self.marks(y), torch.mean(x32, dim=(2, 3)))
+        return Outputs(hair, self.marks(y), torch.mean(x8, dim=(2, 3)))
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -81,7 +81,7 @@ class LearnedSegmenter:
         self._flips = flips
         self._trust = (
             np.array(self._role.trust.features, np.float32),
-            np.array(self._role.trust.feature_scales, np.float32),
+            np.array(self._role.trust.feature_axes, np.float32),
             np.array(self._role.trust.weights, np.float64),
         )
         if len(self._trust[2]) != FIGURES + 1:
@@ -167,9 +167,9 @@ class LearnedSegmenter:
         return np.pad(hair, ((0, lost[0]), (0, lost[1])), mode="edge"), ostia, features
 
     def _judged(self, hair: Float, features: Float) -> tuple[float, bool]:
-        mean, scale, weights = self._trust
+        mean, axes, weights = self._trust
         reliability = float(np.clip(weights[:-1] @ uncertainty_figures(hair) + weights[-1], 0, 1))
-        distance = float(np.sqrt(np.mean(((features - mean) / scale) ** 2)))
+        distance = float(np.sqrt(np.mean((axes @ (features - mean)) ** 2)))
         return reliability, distance > self._role.trust.unfamiliar_above
 
     def _try_out(self) -> None:

@@ -63,20 +63,21 @@ class Trust(Part):
     """How a mask's reliability is had, and when a picture counts as unfamiliar.
 
     Attributes:
-        features: per channel of the network's `features`: its mean over rendered frames; `feature_scales` its spread.
-        unfamiliar_above: root mean square of the standardised features beyond which a picture is unlike those.
+        features: mean of each channel of the network's `features` over rendered frames.
+        feature_axes: rows that turn a difference from that mean into independent figures of unit spread (whitening).
+        unfamiliar_above: root mean square of those figures beyond which a picture is unlike the rendered frames.
         weights: of the uncertainty figures (see `runtime.analysis.learned`), the last one constant; their sum, 0…1, is the reliability.
     """
 
-    features: Annotated[tuple[float, ...], Field(min_length=1, max_length=4096)]
-    feature_scales: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1, max_length=4096)]
+    features: Annotated[tuple[float, ...], Field(min_length=1, max_length=256)]
+    feature_axes: Annotated[tuple[tuple[float, ...], ...], Field(min_length=1, max_length=256)]
     unfamiliar_above: Annotated[float, Field(gt=0)]
     weights: Annotated[tuple[float, ...], Field(min_length=1, max_length=64)]
 
     @model_validator(mode="after")
     def _alike(self) -> Trust:
-        if len(self.features) != len(self.feature_scales):
-            raise ValueError("features and feature_scales differ in length")
+        if any(len(row) != len(self.features) for row in self.feature_axes):
+            raise ValueError("a row of feature_axes is not as long as features")
         return self
 
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner  # noqa: E402
 from export.cli import app  # noqa: E402
 from export.conversion import segmenter as conversion  # noqa: E402
 from export.conversion.onnx_graph import IR, OPSET, live_onnx, parity  # noqa: E402
-from export.conversion.trust import fit_trust, mask_dice, rank_correlation  # noqa: E402
+from export.conversion.trust import familiarity, fit_trust, mask_dice, rank_correlation  # noqa: E402
 from export.errors import ConversionError  # noqa: E402
 from export.networks.live import LiveNet  # noqa: E402
 from export.training import segmenter as training  # noqa: E402
@@ -66,8 +66,23 @@ def test_reliability_follows_the_dice():
     trust, figures = fit_trust(samples, 0.5)
     assert figures["reliability_rank_correlation"] > 0.8
     assert len(trust.features) == 4
+    assert trust.unfamiliar_above > 1
     with pytest.raises(ConversionError, match="too few"):
         fit_trust(samples[:4], 0.5)
+
+
+def test_familiarity_sees_what_breaks_the_correlation():
+    rng = np.random.default_rng(1)
+    along = rng.normal(0, 3, (200, 1))
+    known = np.concatenate([along, along + rng.normal(0, 0.2, (200, 1))], 1)
+    mean, axes, distance = familiarity(known)
+    assert np.sqrt(np.mean(distance**2)) == pytest.approx(1, abs=0.35)
+
+    def far(x: float, y: float) -> float:
+        return float(np.sqrt(np.mean((axes @ (np.array([x, y]) - mean)) ** 2)))
+
+    assert far(4, 4) < np.quantile(distance, 0.99)
+    assert far(4, -4) > 2 * distance.max()
 
 
 def test_small_figures():

@@ -106,7 +106,7 @@ def segmenter_role(**changes: object) -> SegmenterRole:
         threshold=0.5,
         trust=Trust(
             features=(150.0, 150.0, 150.0),
-            feature_scales=(40.0, 40.0, 40.0),
+            feature_axes=((0.025, 0.0, 0.0), (0.0, 0.025, 0.0), (0.0, 0.0, 0.025)),
             unfamiliar_above=2.0,
             weights=(-1.0, -0.2, 0.0, 0.0, 0.0, 1.0),
         ),

@@ -83,6 +83,15 @@ def _role(**changes: object):
     return change
 
 
+def _trust(**changes: object):
+    def change(folder: Path) -> None:
+        roles = json.loads((folder / "manifest.json").read_text())["roles"]
+        roles["segmenter"]["trust"] |= changes
+        changed_manifest(folder, roles=roles)
+
+    return change
+
+
 def _text(content: bytes):
     return lambda folder: (folder / "manifest.json").write_bytes(content)
 
@@ -120,6 +129,8 @@ BAD = {
     "the manifest among its files": (_change(files=[{"name": "manifest.json", "sha256": SHA, "size": 1}]), "lists itself"),
     "a giant file": (_change(files=[{"name": MODEL, "sha256": SHA, "size": 10**12}]), "size"),
     "a model that is not there": (_role(model="other.onnx"), "not among the files"),
+    "a crooked row of axes": (_trust(feature_axes=[[1.0]]), "feature_axes"),
+    "no spread": (_trust(unfamiliar_above=0.0), "unfamiliar_above"),
     "a threshold of two": (_role(threshold=2.0), "threshold"),
 }
 

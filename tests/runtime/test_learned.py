@@ -92,7 +92,7 @@ def test_a_missing_or_broken_bundle_falls_back_and_says_so(tmp_path):
 
 def test_a_network_that_breaks_the_manifests_promise_is_refused(tmp_path):
     role = segmenter_role()
-    few = role.trust.model_copy(update={"features": (1.0,), "feature_scales": (1.0,)})
+    few = role.trust.model_copy(update={"features": (1.0,), "feature_axes": ((1.0,),)})
     with pytest.raises(BundleError, match="features"):
         LearnedSegmenter(write_sample(tmp_path / "features", role=segmenter_role(trust=few)))
     weights = role.trust.model_copy(update={"weights": (1.0,)})
