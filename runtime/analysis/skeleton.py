@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
+from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 from skimage.morphology import skeletonize
 
@@ -205,14 +205,20 @@ def _links(around: NDArray[np.int32], there: NDArray[np.bool_], junction: NDArra
     return np.concatenate(firsts), np.concatenate(seconds)
 
 
+def _linked(tails: Ints, heads: Ints, n: int) -> csr_matrix:
+    """Links between n pixels as SciPy's walks take them without converting: float64, rows compressed, each row's heads ascending."""
+    links = np.sort(tails * n + heads)
+    begins = np.searchsorted(links, np.arange(n + 1) * n)
+    return csr_matrix((np.ones(len(links)), (links % n).astype(np.int32), begins.astype(np.int32)), shape=(n, n))
+
+
 def _walk(first: Ints, second: Ints, n: int, junction: NDArray[np.bool_]) -> tuple[Ints, Ints]:
     """(label per pixel, pixels ordered along each segment and grouped by label).
 
     A virtual root is tied to one end of every segment: one breadth-first walk from it then meets each segment's pixels in order.
     """
     pixels = np.flatnonzero(~junction)
-    weights = np.ones(len(first), np.int8)
-    _, labels = connected_components(coo_matrix((weights, (first, second)), shape=(n, n)), directed=False)
+    _, labels = connected_components(_linked(first, second, n), directed=False)
     degree = np.bincount(first, minlength=n) + np.bincount(second, minlength=n)
     # where to begin: an end if there is one, any pixel of a closed ring
     rank = pixels[np.lexsort((pixels, np.minimum(degree[pixels], 2), labels[pixels]))]
@@ -228,8 +234,7 @@ def _walk(first: Ints, second: Ints, n: int, junction: NDArray[np.bool_]) -> tup
         first, second = first[keep], second[keep]
     tails = np.concatenate([first, second, np.full(len(begin), n)])
     heads = np.concatenate([second, first, begin])
-    walkable = coo_matrix((np.ones(len(tails), np.int8), (tails, heads)), shape=(n + 1, n + 1)).tocsr()
-    order = breadth_first_order(walkable, n, directed=True, return_predecessors=False)[1:].astype(np.int64)
+    order = breadth_first_order(_linked(tails, heads, n + 1), n, directed=True, return_predecessors=False)[1:].astype(np.int64)
     compact = np.full(n, -1, np.int64)
     _, compact[pixels] = np.unique(labels[pixels], return_inverse=True)
     return compact, order[np.argsort(compact[order], kind="stable")]
@@ -245,8 +250,8 @@ def _nodes(
         return node_of, np.zeros((0, 2)), np.zeros(0)
     near = around[where]
     linked = (near >= 0) & junction[near]
-    a, b = np.repeat(where, linked.sum(1)), near[linked]
-    _, labels = connected_components(coo_matrix((np.ones(len(a), np.int8), (a, b)), shape=(len(rows),) * 2), directed=False)
+    a, b = np.repeat(where, linked.sum(1)), near[linked].astype(np.int64)
+    _, labels = connected_components(_linked(a, b, len(rows)), directed=False)
     _, node_of[where] = np.unique(labels[where], return_inverse=True)
     mine = node_of[where]
     size = np.bincount(mine)
