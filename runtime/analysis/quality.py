@@ -84,10 +84,10 @@ def border_sharpness(grey: NDArray[Any], mask: Mask, field_mask: Mask | None = N
     border[[0, -1], :] = border[:, [0, -1]] = False
     if field is not None:
         border &= field > 0
-    y, x = np.nonzero(border)
-    if y.size < LEAST_BORDER:
+    at = np.flatnonzero(border)
+    if at.size < LEAST_BORDER:
         return 0.0
-    level = grey.astype(np.float32)
-    slope = np.hypot(level[y, x + 1] - level[y, x - 1], level[y + 1, x] - level[y - 1, x]) / 2
+    level, row = grey.ravel().astype(np.float32), grey.shape[1]
+    slope = np.hypot(level[at + 1] - level[at - 1], level[at + row] - level[at - row]) / 2
     # the steepest quarter: the rest lies beside the border's middle, or is hair out of the plane of focus
-    return float(np.percentile(slope / step[y, x], 75) * np.sqrt(2 * np.pi))
+    return float(np.percentile(slope / step.ravel()[at], 75) * np.sqrt(2 * np.pi))

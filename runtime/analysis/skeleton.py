@@ -77,7 +77,7 @@ def skeleton_graph(mask: NDArray[np.bool_]) -> SkeletonGraph:
     # without any background OpenCV's distances are infinite: no strand is wider than the picture
     distance = np.minimum(cv2.distanceTransform(padded, cv2.DIST_L2, 5)[inside], min(hair.shape) / 2 + 1)
     # a strip of width w has distances 0.5 … w/2 + 0.5 (pixel centres to the first background pixel's centre): half width is d - 0.5
-    rows, columns = np.nonzero(thinned(padded)[inside])
+    rows, columns = np.divmod(np.flatnonzero(thinned(padded)[inside]), hair.shape[1])
     if not len(rows):
         return _empty(hair.shape)
     radius = np.maximum(distance[rows, columns].astype(np.float64) - 0.5, 0.5)
