@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -37,8 +41,21 @@ def run(
     from runtime.logs import log_to_stderr
 
     log_to_stderr()
+    before = set(threading.enumerate())
+    code = 0
     try:
         Daemon(settings, announce=lambda address: typer.echo(f"Trichoscope: {address}")).run()
     except TrichoscopeError as error:
         typer.echo(f"trichoscope run: {error}", err=True)
-        raise typer.Exit(1) from error
+        code = 1
+    if left := sorted(thread.name for thread in set(threading.enumerate()) - before):
+        _end_without(left, code)
+    raise typer.Exit(code)
+
+
+def _end_without(threads: list[str], code: int) -> None:
+    """End the process around threads that did not end in time: Python's own end aborts it where one is in OpenCV or SQLite."""
+    logging.getLogger(__name__).error("ended without waiting for %s", ", ".join(threads))
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)

@@ -226,6 +226,34 @@ def test_a_part_that_ends_because_the_daemon_does_has_not_given_up(tmp_path, mon
     assert not daemon.errors
 
 
+HUNG = """
+import sys, time
+from device.simulated.camera import SimulatedCamera
+def hang(self, timeout_s):
+    print("hangs", flush=True)
+    while True:
+        time.sleep(0.01)
+SimulatedCamera._read = hang
+from runtime.cli import main
+sys.argv[0] = "trichoscope"
+main()
+"""
+
+
+def test_a_thread_that_hangs_does_not_keep_it_from_ending(tmp_path):
+    command = [sys.executable, "-c", HUNG, "run", "--camera", "simulated:?width=160&height=120", "--port", "0", "--state", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert "hangs\n" in (process.stdout.readline(), process.stdout.readline())  # and the address
+        process.terminate()
+        said = process.communicate(timeout=DEADLINE_S)[1]
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 0
+    assert "ended without waiting for capture" in said
+
+
 def test_systemd_is_told_when_it_serves_and_when_it_stops(tmp_path, pictures):
     path = tmp_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
