@@ -89,7 +89,7 @@ def analyse(
     with clock.stage("skeleton"):
         graph = skeleton.skeleton_graph(found.mask)
     with clock.stage("hairs"):
-        paths = tracing.trace_hairs(graph, found.mask, image)
+        paths = tracing.trace_hairs(graph, found.mask, image, found.reliability)
     with clock.stage("widths"):
         paths = widths.measure_widths(paths, image, found)
     with clock.stage("follicles"):

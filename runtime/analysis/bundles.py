@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from runtime.analysis.hairs import HairPath
-from runtime.analysis.sections import mask_edges, normals, rough_widths
+from runtime.analysis.sections import MIN_SECTIONS, irregularity, mask_edges, normals, rough_widths
 from runtime.analysis.skeleton import Floats, Ints
 
 LOOK_STEP_PX = 1.0
@@ -22,18 +22,16 @@ LOOK_WIDTHS = 2.5  # sections reach this many hair widths to either side
 EXCESS_IRREGULAR = 4.0  # the share is larger by this many times the mask's irregularity
 EXCESS_WIDTHS = 0.5  # a stretch wider than its hair by more than this share of a hair's width holds another
 EXCESS_MIN_PX = 2.5  # … and this much: the mask's edges jump by a pixel each
-PIXEL_JUMP_PX = 0.5  # the width of a perfect mask jumps by as much
 THIN_SHARE = 0.8  # a thin hair's neighbour is most likely a hair of the usual width
 STRETCH_WIDTHS = 2.5  # shorter stretches are where hairs cross or touch
 GROWN_WIDTHS = 1.4  # what is wider than this many of the frame's usual hairs is taken for several of them
 OWN_PERCENTILE = 15.0  # of a hair's sections: the mask is only ever wider than its hair
 USUAL_PERCENTILE = 60.0  # of the hairs' widths: the frame's usual terminal hair, vellus hair left below
 GAP_SECTIONS = 2  # a stretch may be interrupted by so many sections
-MIN_SECTIONS = 4
 ABREAST_PX = 3.0  # courses are points some pixels apart
 PAIR_WIDTHS = 1.5  # two hairs side by side are wider together than this many usual hairs
 OUTSIDE_SHARE = 0.5  # of a stretch that may lie outside the picture
-CLAIM_WIDTHS = 1.5  # an end of another hair within this many hair widths of a stretch: that hair goes on there
+CLAIM_WIDTHS = 1.0  # an end of another hair within this many hair widths of a stretch: that hair goes on there
 ROUGH_WIDTHS = 0.15  # mean departure from a smooth course, in hair widths
 
 
@@ -59,7 +57,7 @@ def parted(paths: tuple[HairPath, ...], mask: NDArray[np.bool_], min_length_px: 
             own[k] = min(own[k], float(np.percentile(mine, OWN_PERCENTILE)))
     usual = float(np.percentile(own, USUAL_PERCENTILE))
     own = np.maximum(np.where(own > GROWN_WIDTHS * usual, usual, own), 1.0)
-    share = EXCESS_WIDTHS + EXCESS_IRREGULAR * _irregularity(width, stops, counts)
+    share = EXCESS_WIDTHS + EXCESS_IRREGULAR * irregularity(width, stops, counts)
     excess = np.nan_to_num(width - own[owner])
     candidates = np.flatnonzero(excess > EXCESS_MIN_PX)
     excess[candidates] -= _others(candidates, points, normal, owner, own, left, right)
@@ -82,18 +80,6 @@ def parted(paths: tuple[HairPath, ...], mask: NDArray[np.bool_], min_length_px: 
             along = float(np.hypot(*np.diff(points, axis=0).T).sum())
             found.append(replace(paths[k], points=points, widths_px=widths, diameter_px=float(own[k]), length_px=along))
     return (*paths, *found)
-
-
-def _irregularity(width: Floats, stops: Ints, counts: Ints) -> float:
-    """By how much of itself the mask's width jumps from section to section: the middle hair's robust spread of differences."""
-    spread = []
-    for stop, count in zip(stops, counts, strict=True):
-        mine = width[stop - count : stop]
-        mine = mine[np.isfinite(mine)]
-        if len(mine) >= MIN_SECTIONS:
-            jump = max(1.48 * float(np.median(np.abs(mine[2:] - mine[:-2]))) - PIXEL_JUMP_PX, 0.0)
-            spread.append(jump / float(np.median(mine)))
-    return float(np.median(spread)) if spread else 0.0
 
 
 def _goes_on(points: Floats, tips: Floats, near: float) -> bool:

@@ -28,7 +28,7 @@ GAP_MOST = 6.0  # what the widest gap costs: a flake may hide any length of hair
 GAP_OVER_SEEN = 2.0  # … but what is hidden must be little against what is seen on either side: short hairs stand in line
 REACH_PX = 24.0  # looked for beyond the reach in hair widths that is asked for
 REACH_PERCENTILE = 90.0  # of all ends' reaches, the farthest looked for: one blob must not make every end a neighbour
-UNMATCHED = 5.0  # what leaving one end unmatched costs; a pair may cost up to twice that
+UNMATCHED = 6.0  # what leaving one end unmatched costs; a pair may cost up to twice that
 CHORD_SAMPLES = 12
 CHORD_HALF_WIDTH = 0.35  # a hair is looked for on its way along its middle and this share of its width to either side
 

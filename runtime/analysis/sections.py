@@ -13,6 +13,8 @@ SAMPLE_PX = 0.5  # step along a section
 TANGENT_STEPS = 2
 REMAP_ROWS = 32000  # remap's tables may not have more than 32767 rows
 ROUGH_PERCENTILE = 35.0
+PIXEL_JUMP_PX = 0.5  # the width of a perfect mask jumps by as much
+MIN_SECTIONS = 4  # fewer tell nothing of a hair
 NO_WIDTH_PX = 4.0  # stands in for a hair of which nothing is known
 
 
@@ -85,3 +87,15 @@ def crossings(value: NDArray[np.float32], offsets: Floats, middle: int, level: f
         edge = where[rows, previous] + share * (where[rows, first] - where[rows, previous])
         edges.append(np.where(below.any(1) & (first > 0), edge, np.nan))
     return edges[0], edges[1]
+
+
+def irregularity(width: Floats, stops: Ints, counts: Ints) -> float:
+    """By how much of itself the mask's width jumps from section to section: the middle hair's robust spread of differences."""
+    spread = []
+    for stop, count in zip(stops, counts, strict=True):
+        mine = width[stop - count : stop]
+        mine = mine[np.isfinite(mine)]
+        if len(mine) >= MIN_SECTIONS:
+            jump = max(1.48 * float(np.median(np.abs(mine[2:] - mine[:-2]))) - PIXEL_JUMP_PX, 0.0)
+            spread.append(jump / float(np.median(mine)))
+    return float(np.median(spread)) if spread else 0.0

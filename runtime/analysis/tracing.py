@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from runtime.analysis.bundles import parted
 from runtime.analysis.continuation import continuations
 from runtime.analysis.hairs import HairPath
-from runtime.analysis.skeleton import BORDER, Floats, Ints, SkeletonGraph, arc_lengths
+from runtime.analysis.leftover import ends_near, unexplained
+from runtime.analysis.skeleton import BORDER, Floats, Ints, SkeletonGraph, arc_lengths, skeleton_graph
 from runtime.analysis.strands import STEP_PX, Strands, fit_ends, frame_bend, resampled, sample, strands_of
 
 SPACING_PX = 4.0
@@ -20,24 +21,46 @@ COLOUR_SAMPLES = 9
 EXTEND_WIDTHS, FREE_EXTEND_WIDTHS = 12.0, 2.0  # how far an end at a meeting, or a free one, is carried on inside the mask
 VISIBLE_SHARE = 1.0  # of the length that counts: so much must be seen outside meetings, where strands are cut back
 CLAIM_SHARE = 0.7  # of its width within which a hair explains what else runs there
+RELIABLE = 0.8  # in a mask of which more is doubtful, what hairs leave over is mostly their rims and shadows
+NEAR_WIDTHS = 1.0  # a hair that ends within this many usual widths of a stretch left over goes on there
 REACHES = (14.0, 30.0, 60.0)  # hair widths: near ends are joined first, what they then show of their bend guides the far ones
 
 
-def trace_hairs(graph: SkeletonGraph, mask: NDArray[np.bool_], image: NDArray[np.uint8]) -> tuple[HairPath, ...]:
+def trace_hairs(graph: SkeletonGraph, mask: NDArray[np.bool_], image: NDArray[np.uint8], reliability: float = 1.0) -> tuple[HairPath, ...]:
     """The distinct hairs of a frame, longest first, with the mask's rough widths.
 
     `graph` is the skeleton of `mask`, bool (height, width); `image` uint8 (height, width, 3) BGR tells hairs of different colour apart.
+    Only in a mask that can be relied on, by the segmenter's own `reliability` 0…1, is followed too what its hairs leave unexplained.
     """
     if not len(graph.offsets) > 1:
         return ()
     strands = strands_of(graph)
     if not len(strands):
         return ()
+    hairs = parted(_distinct(*extended(_continued(strands, mask, image), mask), mask.shape), mask, MIN_VISIBLE_PX)
+    return (*hairs, *_left_over(hairs, mask, image)) if hairs and reliability >= RELIABLE else hairs
+
+
+def _continued(strands: Strands, mask: NDArray[np.bool_], image: NDArray[np.uint8]) -> Strands:
+    """`strands` joined to whole hairs, near ends first."""
     for reach in REACHES:
         bend = frame_bend(strands)
         partner = continuations(fit_ends(strands), strands.node, strand_colours(strands, image), mask, bend, reach)
         strands = joined(strands, partner)
-    return parted(_distinct(*extended(strands, mask), mask.shape), mask, MIN_VISIBLE_PX)
+    return strands
+
+
+def _left_over(hairs: tuple[HairPath, ...], mask: NDArray[np.bool_], image: NDArray[np.uint8]) -> tuple[HairPath, ...]:
+    """The hairs in what `hairs` leave unexplained of the mask, unless one of `hairs` ends there: that one goes on."""
+    rest, usual = unexplained(hairs, mask, MIN_VISIBLE_PX)
+    if not rest.any():
+        return ()
+    strands = strands_of(skeleton_graph(rest))
+    if not len(strands):
+        return ()
+    strands = _continued(strands, mask, image)
+    more = _distinct(strands, np.ones(len(strands.points), bool), mask.shape)
+    return tuple(hair for hair in more if not ends_near(hair.points, hairs, NEAR_WIDTHS * usual))
 
 
 def strand_colours(strands: Strands, image: NDArray[np.uint8]) -> Floats:

@@ -8,6 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.analysis.continuation import best_pairs
+from runtime.analysis.leftover import unexplained
+from runtime.analysis.skeleton import skeleton_graph
+from runtime.analysis.tracing import trace_hairs
 from tests.runtime.strokes import Stroke, arc, distance, drawn, traced
 
 
@@ -79,6 +82,34 @@ def test_a_hair_beside_others_of_the_frame_is_seen_by_their_width() -> None:
     pair: list[Stroke] = [([(20, 200), (300, 210)], 9), ([(60, 208), (260, 215)], 9)]
     mask, picture = drawn(single + pair)
     assert len(traced(mask, picture)) == 6
+
+
+def fan(seed: int, count: int) -> list[Stroke]:
+    """Hairs across the picture that run into one another at small angles."""
+    rng = np.random.default_rng(seed)
+    rise = 150 * np.tan(np.radians(rng.uniform(-9, 9, count)))
+    return [([(20, y - dy), (300, y + dy)], 8) for y, dy in zip(rng.uniform(80, 160, count), rise, strict=True)]
+
+
+@pytest.mark.parametrize(("reliability", "found"), [(1.0, 9), (0.5, 8)])
+def test_a_hair_lost_in_a_tangle_is_found_in_what_the_others_leave_of_a_reliable_mask(reliability: float, found: int) -> None:
+    strokes = fan(49, 9)
+    mask, picture = drawn(strokes)
+    hairs = trace_hairs(skeleton_graph(mask), mask, picture, reliability)
+    assert len(hairs) == found
+    assert all(max(on_course(hair.points, stroke) for stroke in strokes) > 0.7 for hair in hairs)
+
+
+def test_what_is_unexplained_is_the_hair_that_was_not_found() -> None:
+    strokes: list[Stroke] = [([(20, 40 * k + 30), (300, 40 * k + 30)], 9) for k in range(4)]
+    mask, _ = drawn(strokes)
+    known = traced(mask)
+    both, _ = drawn([*strokes, ([(20, 205), (300, 205)], 9)])
+    rest, usual = unexplained(known, both, 24.0)
+    assert usual == pytest.approx(9, abs=1)
+    assert rest[205, 40:280].all()
+    assert not rest[:190].any()
+    assert not unexplained(known, mask, 24.0)[0].any()
 
 
 def test_specks_and_short_stubs_do_not_count() -> None:
