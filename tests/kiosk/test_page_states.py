@@ -37,6 +37,20 @@ def test_without_a_scale_sizes_are_in_pixels_and_densities_missing(pages, tmp_pa
         page.close()
 
 
+def test_a_store_in_trouble_is_told_over_the_picture_and_its_past_can_be_closed(pages, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRICHOSCOPE_STORE__RESERVE_MB", "1000000")  # no disk has a terabyte free here
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "captures.sqlite").write_bytes(b"this is no database" * 1000)
+    with DaemonProcess("simulated:", tmp_path / "state") as daemon:
+        page = pages.open(daemon.address)
+        page.locator(".store-problem", has_text="free some space").wait_for()
+        notice = page.locator(".store-notice", has_text="damaged-1")
+        notice.locator("button").click()
+        notice.wait_for(state="detached")
+        assert page.locator(".store-problem").is_visible()
+        page.close()
+
+
 # of what the overlay inks, the share that lies on hair in the picture under it, where the overlay is shown at all
 ON_HAIR = """() => {
   const overlay = document.querySelector('#live-stage canvas.overlay');
