@@ -1,9 +1,8 @@
 """From hairs to the numbers that are reported: counts, distributions and densities, each with its uncertainty.
 
-Definitions: an unbiased counting frame (Gundersen 1977, J. Microscopy 111:219, as trichograms of clipped hair use it) counts an
-object that meets the frame's left or top edge and leaves out any that meets the right or the bottom. Hairs longer than the frame
-cannot be counted so, since most meet several edges; there the hairs rooted in the frame are the unbiased count. The terminal/vellus
-cut-off of 30 µm is trichoscopy's (Rudnicka et al. 2008, J. Dermatol. Case Rep. 2:18).
+Definitions: an unbiased counting frame counts an object that meets the frame's left or top edge and leaves out any that meets the right
+or the bottom. Hairs longer than the frame cannot be counted so, since most meet several edges; there the hairs rooted in the frame
+are the unbiased count. Hair is terminal above 30 µm, the cut-off that trichoscopy uses, and vellus below.
 """
 
 from __future__ import annotations
@@ -23,23 +22,31 @@ Rule = Literal["rooted", "counting-frame"]
 TRICHOSCOPY_CUTOFF_UM = 30.0
 UM_PER_CM = 1e4
 
-FINDING_ERROR = 0.10  # relative error of a count on rendered frames with truth
-FINDING_ERROR_HAIRS = 0.5  # … and what no frame is free of
+FINDING_ERROR_HAIRS = 0.5  # what no frame is free of
+FOLLICLE_DOUBT = 2.0  # roots are in doubt by this much more than hairs: measured as HairPath.confidence was
 BORDER_PX = 3.0  # a course that ends this near to the border meets it
-UNIT_SIZES = np.array([1.0, 2.0, 3.0])  # hairs in a follicular unit where a frame tells nothing about them …
-UNIT_SHARES = np.array([0.4, 0.4, 0.2])  # … and how often (Jimenez & Ruifernández 1999, Dermatol. Surg. 25:294, rounded)
+UNIT_SIZES = np.array([1.0, 2.0, 3.0])  # an assumption: hairs in a follicular unit where a frame tells nothing about them …
+UNIT_SHARES = np.array([0.4, 0.4, 0.2])  # … and how often
 
 
 def hair_count_std(paths: Sequence[HairPath]) -> float:
-    """Standard error of finding the hairs of a frame: doubt about each hair found, and hairs missed or joined."""
-    doubt = sum(path.confidence * (1.0 - path.confidence) for path in paths)
-    return float(np.sqrt(doubt + (FINDING_ERROR * len(paths)) ** 2 + FINDING_ERROR_HAIRS**2))
+    """Standard error of finding the hairs of a frame.
+
+    A frame's doubts go together (one light, one focus), so they add up in full; on the rendered frames on which the confidences were
+    measured, counts were off by as much, hairs missed included.
+    """
+    return float(np.hypot(_doubtful(paths), FINDING_ERROR_HAIRS))
 
 
 def follicle_count_std(ostia: Sequence[Ostium], paths: Sequence[HairPath]) -> float:
     """Standard error of finding the openings of a frame: each hair's end in the frame may be a root taken for a tip or the reverse."""
+    share = _doubtful(paths) / max(len(paths), 1)
     unrooted = sum(not path.rooted and not path.entering for path in paths)
-    return float(np.sqrt((2.0 * FINDING_ERROR * len(ostia)) ** 2 + FINDING_ERROR * unrooted + FINDING_ERROR_HAIRS**2))
+    return float(np.sqrt((FOLLICLE_DOUBT * share * len(ostia)) ** 2 + share * unrooted + FINDING_ERROR_HAIRS**2))
+
+
+def _doubtful(paths: Sequence[HairPath]) -> float:
+    return sum(1.0 - path.confidence for path in paths)
 
 
 def counting_frame_count(paths: Sequence[HairPath], width: int, height: int) -> int:

@@ -21,7 +21,8 @@ from runtime.analysis.sections import rough_widths
 from runtime.analysis.segmentation import Segmentation
 from runtime.analysis.skeleton import Floats, Ints
 
-UNIT_WIDTHS = 6.0  # hairs of one follicular unit leave the skin within this many hair widths (units are ≤ 0.3 mm wide)
+# a follicular unit of 0.3 mm is 4 widths of terminal hair; an end found may lie a width from its root, on either side
+UNIT_WIDTHS = 6.0
 JOIN_WIDTHS = 15.0  # how far from its root a hair may be run into by another of its unit …
 JOIN_COSINE = 0.9  # … heading the same way: such hairs leave the skin together
 BORDER_WIDTHS = 0.75  # an end nearer to the border than this is taken to leave the picture

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.analysis.bundles import parted
+from runtime.analysis.confidence import with_confidence
 from runtime.analysis.continuation import continuations
 from runtime.analysis.hairs import HairPath
 from runtime.analysis.leftover import ends_near, unexplained
@@ -38,7 +39,8 @@ def trace_hairs(graph: SkeletonGraph, mask: NDArray[np.bool_], image: NDArray[np
     if not len(strands):
         return ()
     hairs = parted(_distinct(*extended(_continued(strands, mask, image), mask), mask.shape), mask, MIN_VISIBLE_PX)
-    return (*hairs, *_left_over(hairs, mask, image)) if hairs and reliability >= RELIABLE else hairs
+    more = _left_over(hairs, mask, image) if hairs and reliability >= RELIABLE else ()
+    return with_confidence((*hairs, *more), reliability)
 
 
 def _continued(strands: Strands, mask: NDArray[np.bool_], image: NDArray[np.uint8]) -> Strands:

@@ -112,6 +112,14 @@ def test_what_is_unexplained_is_the_hair_that_was_not_found() -> None:
     assert not unexplained(known, mask, 24.0)[0].any()
 
 
+def test_confidence_grows_with_length_and_with_the_masks_reliability() -> None:
+    mask, picture = drawn([([(20, 60), (300, 70)], 8), ([(20, 160), (60, 160)], 8)])
+    relied, doubted = (trace_hairs(skeleton_graph(mask), mask, picture, trust) for trust in (1.0, 0.6))
+    assert relied[0].confidence > relied[1].confidence > doubted[1].confidence
+    assert relied[0].confidence > doubted[0].confidence > doubted[1].confidence
+    assert 0 < doubted[1].confidence < relied[0].confidence < 1
+
+
 def test_specks_and_short_stubs_do_not_count() -> None:
     mask, _ = drawn([([(20, 20), (36, 24)], 4), ([(100, 100), (103, 103)], 3), ([(20, 200), (200, 180)], 5)])
     assert len(traced(mask)) == 1
