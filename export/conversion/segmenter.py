@@ -24,7 +24,8 @@ from runtime.bundles.reader import Bundle
 from runtime.bundles.writer import write_bundle
 
 MODEL = "segmenter.onnx"
-THRESHOLD = 0.5
+THRESHOLD = 0.45
+"""Where the mean Dice over the three kinds of rendered frames is greatest; it is flat within 0.4 and 0.5."""
 LONGEST_SIDE = 960
 """Hair of 60 to 100 µm is then 4 to 20 px wide on every device that we know: what the network has learnt."""
 MIN_SIDE = 128
