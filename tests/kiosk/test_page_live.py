@@ -49,7 +49,9 @@ def test_hairs_are_drawn_each_in_its_colour_until_the_operator_switches_them_off
 
 
 def test_numbers_have_units_and_uncertainty(page):
-    page.wait_for_function("() => document.querySelector('[data-figure=\"hairs\"] .value').textContent !== '—'")
+    # the median of a single hair has no error: wait for a moment with some hairs in view
+    error = ".kiosk .panel [data-figure='diameter'] .error"
+    page.wait_for_function(f"() => document.querySelector(\"{error}\")?.textContent.startsWith('± ')")
     density, diameter, hairs = figure(page, "density"), figure(page, "diameter"), figure(page, "hairs")
     assert re.fullmatch(r"\d+", density["value"]) and density["unit"] == "per cm²" and density["error"].startswith("± ")
     assert re.fullmatch(r"\d+", diameter["value"]) and diameter["unit"] == "µm" and diameter["error"].startswith("± ")
