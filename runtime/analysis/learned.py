@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.analysis.pieces import boxed
 from runtime.analysis.segmentation import Mask, Segmentation
 from runtime.bundles.errors import BundleError
 from runtime.bundles.manifest import SegmenterRole
@@ -31,6 +32,10 @@ NO_HAIR_SHARE = 5e-4
 FIGURES = 5
 """How many uncertainty figures there are; a bundle has one weight for each and a constant."""
 TRY_SIDE = 64
+SHORTEST_PX, SHORTEST_SHARE = 24.0, 0.035
+"""A hair counts from 24 px of visible length, in small pictures from this share of their longest side: shorter pieces are none."""
+SURE = 0.7
+"""A piece that is nowhere so probable is no hair."""
 
 
 def uncertainty_figures(probability: Float) -> NDArray[np.float64]:
@@ -61,6 +66,18 @@ def uncertainty_figures(probability: Float) -> NDArray[np.float64]:
             area / p.size,
         ]
     )
+
+
+def hair_pieces(probability: Float, threshold: float) -> Mask:
+    """The connected pieces of `probability` (float32, height, width) ≥ `threshold` that are long enough for a hair, and somewhere sure."""
+    mask: Mask = probability >= np.float32(threshold)
+    labels, box = boxed(mask, 8)
+    extent = np.hypot(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1])
+    wanted = np.zeros(len(box), np.bool_)
+    wanted[labels[probability >= np.float32(SURE)]] = True
+    wanted &= extent >= min(SHORTEST_PX, SHORTEST_SHARE * max(mask.shape))
+    wanted[0] = False
+    return np.asarray(wanted[labels], np.bool_)
 
 
 class LearnedSegmenter:
@@ -127,7 +144,7 @@ class LearnedSegmenter:
             hair = _resized(hair, (height, width))
         if ostia.shape != (height, width):
             ostia = _resized(ostia, (height, width))
-        mask: Mask = hair >= np.float32(self._role.threshold)
+        mask = hair_pieces(hair, self._role.threshold)
         return Segmentation(mask=mask, probability=hair, reliability=reliability, unfamiliar=unfamiliar, ostium_probability=ostia)
 
     def soft(self, image: NDArray[np.uint8]) -> tuple[Float, Float]:

@@ -22,7 +22,7 @@ class OnnxBackend(Backend):
         threads: computing threads, 1…64, the calling one included.
 
     The session's threads do not spin while they wait: in a service that costs a core. Memory is taken as needed and not in doubling
-    regions, and patterns of one picture size are not kept for the next.
+    regions.
     """
 
     def __init__(self, model: bytes, *, name: str = "onnx", threads: int = 2) -> None:
@@ -39,7 +39,6 @@ class OnnxBackend(Backend):
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.log_severity_level = QUIET
-        options.enable_mem_pattern = False
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
         try:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.analysis.learned import FIGURES, LearnedSegmenter, uncertainty_figures
+from runtime.analysis.learned import FIGURES, LearnedSegmenter, hair_pieces, uncertainty_figures
 from runtime.analysis.segmenters import make_segmenter
 from runtime.analysis.settings import AnalysisSettings
 from runtime.bundles.errors import BundleError
@@ -47,6 +47,20 @@ def test_the_mask_is_where_the_hair_is_and_the_picture_is_left_alone(bundle):
     with LearnedSegmenter(bundle, threads=1) as segmenter:
         assert np.array_equal(segmenter.segment(image).mask, image[..., 0] < 100)
         assert segmenter.name == bundle.id
+
+
+def test_specks_and_doubtful_pieces_are_no_hair():
+    probability = np.zeros((120, 640), np.float32)
+    probability[20:24, 10:300] = 0.9  # a hair
+    probability[60:66, 10:16] = 0.99  # a speck
+    probability[100:104, 10:300] = 0.6  # nowhere sure
+    probability[22:24, 300:310] = 0.55  # the faint tip of the hair
+    mask = hair_pieces(probability, 0.5)
+    assert mask[20:24, 10:300].all()
+    assert mask[22:24, 300:310].all()
+    assert mask.sum() == 4 * 290 + 2 * 10
+    assert not hair_pieces(np.zeros((8, 8), np.float32), 0.5).any()
+    assert hair_pieces(np.ones((8, 8), np.float32), 0.5).all()
 
 
 def test_a_frame_unlike_the_known_ones_is_unfamiliar(bundle):
