@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.analysis.bundles import parted
+from runtime.analysis.alongside import parted
 from runtime.analysis.confidence import with_confidence
 from runtime.analysis.continuation import continuations
 from runtime.analysis.hairs import HairPath
