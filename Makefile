@@ -19,10 +19,11 @@ test-device: $(VENV)/.test
 	$(BIN)/python -m pytest -m "not export"
 
 test-all: $(VENV)/.export
+	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/export
 
 check: $(VENV)/.test
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy -p device -p calib -p runtime && $(BIN)/lint-imports
 
 # every dependency of the device side as a wheel for the Jetson: JetPack 6 is Python 3.10, JetPack 7 is 3.12
 wheels: setup
