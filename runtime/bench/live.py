@@ -70,7 +70,12 @@ def bench_live(camera: str, seconds: float, slow_ms: float) -> dict[str, Any]:
             "daemon": status,
             "slow_client": slow,
             "daemon_cores": round(used, 2),
-            "daemon_memory_mib": {"first": memory[0], "last": memory[-1], "peak": max(memory)},
+            "daemon_memory_mib": {
+                "first": memory[0],
+                "last": memory[-1],
+                "peak": max(memory),
+                "quarters_mean": [round(float(part.mean()), 1) for part in np.array_split(memory, 4) if len(part)],  # growth shows here
+            },
         }
 
 
