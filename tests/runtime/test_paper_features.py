@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 from runtime.analysis.measurement import PaperFeatures
 from runtime.analysis.paper import paper_features
 from runtime.analysis.paper.thickness import section_widths, thickness_statistics
+from tests.runtime.paper_reference import repeated_opening
 
 
 def bar(width_px: int, angle_deg: float = 0.0, shape: tuple[int, int] = (240, 320)) -> np.ndarray:
@@ -174,17 +175,6 @@ def test_widths_are_those_of_a_plain_reading_of_the_paper() -> None:
 # -- the paper's text, step by step and pixel by pixel -----------------------------------------------------------------
 
 
-def plain_skeleton(mask: np.ndarray) -> np.ndarray:
-    """Repeat opening, difference and erosion by a cross until nothing is left; the union of the differences."""
-    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-    rest = mask.astype(np.uint8)
-    skeleton = np.zeros_like(rest)
-    while rest.any():
-        skeleton |= rest - cv2.morphologyEx(rest, cv2.MORPH_OPEN, cross)
-        rest = cv2.erode(rest, cross)
-    return skeleton.astype(bool)
-
-
 def plain_boxes(skeleton: np.ndarray) -> list[tuple[int, int]]:
     """Greedy suppression over all boxes, lowest and rightmost first, overlap in inclusive pixels."""
     waiting = sorted(((int(y), int(x)) for y, x in np.argwhere(skeleton)), reverse=True)
@@ -206,7 +196,7 @@ def plain_walk(mask: np.ndarray, x: float, y: float, ux: float, uy: float) -> fl
 
 def plain_widths(mask: np.ndarray) -> np.ndarray:
     """Width at each box along the second principal component of the skeleton's pixels in it."""
-    n, labels, stats, _ = cv2.connectedComponentsWithStats(plain_skeleton(mask).astype(np.uint8), connectivity=8)
+    n, labels, stats, _ = cv2.connectedComponentsWithStats(repeated_opening(mask).astype(np.uint8), connectivity=8)
     skeleton = np.isin(labels, [i for i in range(1, n) if stats[i, cv2.CC_STAT_AREA] >= 5])
     widths = []
     for y, x in plain_boxes(skeleton):

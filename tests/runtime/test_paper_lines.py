@@ -10,18 +10,9 @@ from hypothesis.extra.numpy import arrays
 from runtime.analysis.paper.boxes import principal_axes, suppress
 from runtime.analysis.paper.lines import HoughPass, distinct_segments, find_segments, line_count
 from runtime.analysis.paper.skeleton import drop_small, morphological_skeleton
+from tests.runtime.paper_reference import repeated_opening
 
 MASKS = arrays(np.bool_, st.tuples(st.integers(1, 60), st.integers(1, 60)))
-
-
-def repeated_opening(mask: np.ndarray) -> np.ndarray:
-    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-    rest = mask.astype(np.uint8)
-    skeleton = np.zeros_like(rest)
-    while rest.any():
-        skeleton |= rest - cv2.morphologyEx(rest, cv2.MORPH_OPEN, cross)
-        rest = cv2.erode(rest, cross)
-    return skeleton.astype(bool)
 
 
 @settings(max_examples=60, deadline=None)
