@@ -21,17 +21,19 @@ WIDTH, HEIGHT = 640, 480
 LIGHT_COLOURS = frozenset({"blond", "grey", "white"})
 VERY_THIN_PX = 6.5  # median terminal hair of a very thin scene, px at WIDTH
 KIND_SHARES: dict[Kind, float] = {"easy": 0.15, "realistic": 0.4, "hard": 0.45}
-LIGHT_SHARE, THIN_SHARE, BALD_SHARE = 0.28, 0.08, 0.05
+CLOSE_UM_PER_PX = 4.6  # below it a hair is a broad band with an inside
+HIGH_PART = 0.25  # of the long hairs: from here on much of a scene's hair is far out of focus
+GROUP_SHARES = {"light": 0.28, "thin": 0.08, "bald": 0.05, "close": 0.1, "high": 0.08}  # the rest is drawn without a choice
 OSTIUM_SIGMA_UM = 45.0  # about the radius of an opening
-PLANES = 6
-BLUE, GREEN, RED, HAIR, LINE, OSTIUM = range(PLANES)
+PLANES = 7
+BLUE, GREEN, RED, HAIR, LINE, OSTIUM, FAINT = range(PLANES)
 
 Planes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class SceneChoice:
-    """A scene to render: `group` says why it was taken (any, light, thin, bald)."""
+    """A scene to render: `group` says why it was taken: any, or one of GROUP_SHARES."""
 
     seed: int
     kind: Kind
@@ -49,6 +51,10 @@ def belongs(recipe: Recipe, group: str) -> bool:
         return recipe.head_colour in LIGHT_COLOURS and not recipe.bald
     if group == "thin":
         return recipe.diameter_um / recipe.um_per_px < VERY_THIN_PX and not recipe.bald
+    if group == "close":
+        return recipe.um_per_px < CLOSE_UM_PER_PX and not recipe.bald
+    if group == "high":
+        return recipe.high_share > HIGH_PART and recipe.clipped_um is None and not recipe.bald
     return True
 
 
@@ -58,8 +64,8 @@ def choose_scenes(count: int, seed: int) -> Iterator[SceneChoice]:
     Easy scenes have no light hair, so the light ones are realistic or hard.
     """
     rng = np.random.default_rng([seed, 1])
-    groups = ("light", "thin", "bald", "any")
-    shares = (LIGHT_SHARE, THIN_SHARE, BALD_SHARE, 1 - LIGHT_SHARE - THIN_SHARE - BALD_SHARE)
+    groups = [*GROUP_SHARES, "any"]
+    shares = [*GROUP_SHARES.values(), 1 - sum(GROUP_SHARES.values())]
     kinds: tuple[Kind, ...] = tuple(KIND_SHARES)
     for _ in range(count):
         group = str(rng.choice(groups, p=shares))
@@ -72,7 +78,9 @@ def choose_scenes(count: int, seed: int) -> Iterator[SceneChoice]:
 
 
 def planes_of(choice: SceneChoice) -> Planes:
-    """uint8 (HEIGHT, WIDTH, PLANES) of a scene: blue, green, red; visible hair 0/255; centre lines 0/255; openings as a heat map."""
+    """uint8 (HEIGHT, WIDTH, PLANES) of a scene: blue, green, red; visible hair 0/255; centre lines 0/255; openings as a heat map;
+    hair that is seen but too like the skin to count 0/255.
+    """
     scene = render_scene(choice.seed, width=WIDTH, height=HEIGHT, kind=choice.kind, bald=True if choice.group == "bald" else None)
     return scene_planes(scene)
 
@@ -84,6 +92,7 @@ def scene_planes(scene: Scene) -> Planes:
     planes[..., HAIR] = scene.mask * np.uint8(255)
     planes[..., LINE] = centre_lines(scene.truth)
     planes[..., OSTIUM] = openings(scene.truth)
+    planes[..., FAINT] = scene.faint * np.uint8(255)
     return planes
 
 

@@ -30,6 +30,9 @@ def segmenter(
     steps: Annotated[int, typer.Option(min=0, help="Another number of steps than the recipe's; 0 keeps it.")] = 0,
 ) -> None:
     """Train the live segmenter and write its bundle."""
+    from export.training.process import set_up
+
+    set_up()
     # heavy, and wanted by this command alone
     import torch
 
@@ -45,8 +48,8 @@ def segmenter(
             raise TrainingError(f"{recipe!r} is no recipe: choose {', '.join(RECIPES)}")
         chosen = dataclasses.replace(RECIPES[recipe], steps=steps or RECIPES[recipe].steps)
         device = "cuda" if torch.cuda.is_available() and recipe == "gpu" else "cpu"
-        # a thread that computes and a process that cuts crops fill two cores; two computing threads would wait for each other
-        torch.set_num_threads(max(1, (os.cpu_count() or 2) - chosen.workers))
+        # on two cores the process that cuts crops needs a third of one: all of them compute
+        torch.set_num_threads(max(1, os.cpu_count() or 2))
         if resume:
             training = SegmenterTraining.resumed(out, device=device)
         elif (out / NAME).exists():

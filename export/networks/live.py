@@ -2,7 +2,7 @@
 
 The stem halves the picture at once and nothing convolves at full size: the last layer gives each half-size pixel the four logits
 of the pixels that it stands for (sub-pixel convolution, Shi 2016), so that borders are as fine as the picture. The same trunk feeds
-two heat maps at half size: centre lines, and the openings (ostia) from which hair grows.
+three maps at half size: centre lines, the openings (ostia) from which hair grows, and which hair is too like the skin to count.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 STRIDE = 32  # sides of the input are multiples of this
-LINE, OSTIUM = 0, 1  # channels of the auxiliary heads
+LINE, OSTIUM, FAINT = range(3)  # channels of the auxiliary heads
+MARKS = 3
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Outputs:
 
     Attributes:
         hair: logits (batch, 1, height, width).
-        marks: logits (batch, 2, height / 2, width / 2): LINE and OSTIUM.
+        marks: logits (batch, MARKS, height / 2, width / 2): LINE, OSTIUM and FAINT; the last means something inside hair only.
         features: (batch, channels), means of the channels at an eighth of the size, by which unfamiliar pictures are told: deeper
             layers have forgotten what does not matter to hair.
     """
@@ -111,7 +112,7 @@ class LiveNet(nn.Module):
         self.up2 = Join(c2, c1, c1)
         self.refine = Separable(c1, c1)
         self.hair = nn.Conv2d(c1, 4, 1)
-        self.marks = nn.Conv2d(c1, 2, 1)
+        self.marks = nn.Conv2d(c1, MARKS, 1)
 
     def forward(self, pictures: Tensor) -> Outputs:
         x2 = self.stem((pictures - 127.5) * (1 / 64))

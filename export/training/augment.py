@@ -15,9 +15,13 @@ from numpy.typing import NDArray
 
 from device.simulated.lens import defocus, lateral_colour
 from device.simulated.sensor import expose, jpeg_bytes
-from export.scenes import HAIR, LINE, OSTIUM, Planes
+from export.scenes import FAINT, HAIR, LINE, OSTIUM, Planes
+from export.training.graphics import burnt_in
 
 Float = NDArray[np.float32]
+GAP_PX = 7
+"""Skin that a square of this side cannot enter lies narrowly between hairs."""
+UNKNOWN = -1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,11 +31,14 @@ class Crop:
     Attributes:
         picture: uint8 (side, side, 3) BGR.
         hair: bool (side, side).
-        marks: float32 (2, side / 2, side / 2), centre lines and openings, 0…1.
+        gaps: bool (side, side), skin that lies narrowly between hairs.
+        marks: float32 (3, side / 2, side / 2), 0…1: centre lines, openings, and how much of the hair is too like the skin to count,
+            UNKNOWN where there is no hair, or hair of another colour than was rendered.
     """
 
     picture: NDArray[np.uint8]
     hair: NDArray[np.bool_]
+    gaps: NDArray[np.bool_]
     marks: Float
 
 
@@ -44,19 +51,26 @@ def crop_of(planes: Planes, rng: np.random.Generator, side: int, over: Planes | 
     # a line thinner than a pixel is lost by resampling: the centre line keeps it
     truth[..., 0] = np.maximum(truth[..., 0], (truth[..., 1] >= 150) * np.uint8(255))
     picture = warped.astype(np.float32) * np.float32(1 / 255)
-    if rng.random() < 0.2:
+    own_colour = rng.random() >= 0.2
+    if not own_colour:
         picture = recoloured(picture, truth[..., 0], rng)
     if over is not None:
         picture, truth = overlaid(picture, truth, *_turned(over, rng, side), rng)
     picture = lit(picture, rng)
     picture = seen(picture, rng)
     image = expose(picture, rng, noise=float(rng.uniform(0.0, 0.035) * rng.random() ** 0.5), sharpen=float(rng.uniform(0, 0.9)))
+    if rng.random() < 0.1:
+        image, covered = burnt_in(image, rng)
+        truth[covered] = 0
     if rng.random() < 0.9:
         quality = int(rng.uniform(50, 97))
         image = np.asarray(cv2.imdecode(np.frombuffer(jpeg_bytes(image, quality), np.uint8), cv2.IMREAD_COLOR), np.uint8)
-    half = cv2.resize(truth[..., 1:], (side // 2, side // 2), interpolation=cv2.INTER_AREA)
-    marks = np.ascontiguousarray(half.transpose(2, 0, 1)).astype(np.float32) * np.float32(1 / 255)
-    return Crop(image, truth[..., 0] >= 128, marks)
+    hair = truth[..., 0] >= 128
+    closed = cv2.morphologyEx(hair.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((GAP_PX, GAP_PX), np.uint8)) > 0
+    half = cv2.resize(truth, (side // 2, side // 2), interpolation=cv2.INTER_AREA).astype(np.float32) * np.float32(1 / 255)
+    within = half[..., 0] >= 0.5
+    half[..., 3] = np.where(within & own_colour, np.minimum(half[..., 3] / np.maximum(half[..., 0], 0.5), 1), UNKNOWN)
+    return Crop(image, hair, closed & ~hair, np.ascontiguousarray(half[..., 1:].transpose(2, 0, 1)))
 
 
 def _turned(planes: Planes, rng: np.random.Generator, side: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -79,7 +93,7 @@ def _turned(planes: Planes, rng: np.random.Generator, side: int) -> tuple[NDArra
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     picture, truth = (
         cv2.warpAffine(np.ascontiguousarray(part[..., planes_]), matrix, (side, side), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
-        for planes_ in (slice(0, 3), [HAIR, LINE, OSTIUM])
+        for planes_ in (slice(0, 3), [HAIR, LINE, OSTIUM, FAINT])
     )
     return np.asarray(picture, np.uint8), np.asarray(truth, np.uint8)
 
@@ -109,6 +123,7 @@ def overlaid(
     truth[..., 0][covered] = 255
     truth[..., 1] = np.where(above, other_truth[..., 1] * covered, truth[..., 1])
     truth[..., 2][cover > 0.5] = 0
+    truth[..., 3][covered] = other_truth[..., 3][covered]
     return np.asarray(picture, np.float32), truth
 
 
@@ -132,7 +147,7 @@ def lit(picture: Float, rng: np.random.Generator) -> Float:
     height, width = picture.shape[:2]
     mix = np.eye(3) + rng.normal(0, 0.06, (3, 3))
     mix /= mix.sum(1, keepdims=True)
-    saturation = 0.0 if rng.random() < 0.15 else float(rng.uniform(0.45, 1.35))
+    saturation = 0.0 if rng.random() < 0.2 else float(rng.uniform(0.45, 1.35))
     grey = np.full((3, 3), 1 / 3)
     mix = grey + (mix - grey) * saturation
     balance = np.exp(rng.normal(0, (0.12, 0.06, 0.09)) * (1.0 if rng.random() < 0.6 else 0.3))
@@ -158,7 +173,7 @@ def seen(picture: Float, rng: np.random.Generator) -> Float:
         start, end = ([round(float(v) * 16) for v in 3 + sign * off] for sign in (-1, 1))
         cv2.line(kernel, start, end, 1.0, 1, cv2.LINE_AA, 4)
         shown = np.asarray(cv2.filter2D(shown, -1, kernel / max(float(kernel.sum()), 1e-6)), np.float32)
-    if rng.random() < 0.12:  # a picture that was enlarged after it was taken
+    if rng.random() < 0.18:  # a picture that was enlarged after it was taken
         side = max(16, round(shown.shape[0] / rng.uniform(1.4, 3.0)))
         few = cv2.resize(shown, (side, side), interpolation=cv2.INTER_AREA)
         shown = np.asarray(cv2.resize(few, (shown.shape[1], shown.shape[0]), interpolation=cv2.INTER_CUBIC), np.float32)

@@ -40,7 +40,7 @@ class TrainingRecipe:
         return asdict(self)
 
 
-CPU = TrainingRecipe("cpu", 1600, 4, 256, 8, 5000, 3e-3, 300, 1e-2, 0.25, 0.999, 350, 1)
+CPU = TrainingRecipe("cpu", 4500, 5, 256, 8, 20_000, 3e-3, 500, 1e-2, 0.25, 0.9995, 1000, 1)
 GPU = TrainingRecipe("gpu", 6000, 40, 320, 48, 24_000, 4e-3, 500, 1e-2, 0.25, 0.9995, 1000, 12)
 SMOKE = TrainingRecipe("smoke", 6, 1, 64, 2, 8, 2e-3, 2, 1e-2, 0.25, 0.5, 4, 0, base_channels=8)
 RECIPES = {recipe.name: recipe for recipe in (CPU, GPU, SMOKE)}

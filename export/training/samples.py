@@ -15,8 +15,8 @@ from export.training.augment import crop_of
 from export.training.cache import read_scene
 
 
-class CropSamples(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """Sample `i` as (picture uint8 (3, side, side), hair bool (1, side, side), marks float (2, side / 2, side / 2)).
+class CropSamples(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
+    """Sample `i` as (picture uint8 (3, side, side), hair bool (1, side, side), gaps likewise, marks float (3, side / 2, side / 2)).
 
     Every scene comes once before any comes twice, in an order that changes from round to round.
     """
@@ -28,7 +28,7 @@ class CropSamples(Dataset[tuple[Tensor, Tensor, Tensor]]):
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         cv2.setNumThreads(1)
         sample = self.first + index
         turn, place = divmod(sample, len(self.paths))
@@ -37,4 +37,4 @@ class CropSamples(Dataset[tuple[Tensor, Tensor, Tensor]]):
         over = read_scene(self.paths[int(rng.integers(len(self.paths)))]) if rng.random() < self.overlay_share else None
         crop = crop_of(read_scene(self.paths[order[place]]), rng, self.side, over)
         picture = torch.from_numpy(np.ascontiguousarray(crop.picture.transpose(2, 0, 1)))
-        return picture, torch.from_numpy(crop.hair[None]), torch.from_numpy(crop.marks)
+        return picture, torch.from_numpy(crop.hair[None]), torch.from_numpy(crop.gaps[None]), torch.from_numpy(crop.marks)

@@ -107,8 +107,8 @@ class SegmenterTraining:
         frames = [(f.truth.kind, f.image, f.mask) for f in validation_frames(recipe.validation_per_kind, self.seed)]
         last = recipe.steps if until is None else min(until, recipe.steps)
         began = time.monotonic()
-        for pictures, hair, marks in self._batches(paths, last):
-            loss = self._step(pictures, hair, marks)
+        for batch in self._batches(paths, last):
+            loss = self._step(*batch)
             self.progress.step += 1
             step = self.progress.step
             if step % LOG_EVERY == 0 or step == last:
@@ -121,7 +121,7 @@ class SegmenterTraining:
                 began = time.monotonic()
         return self.progress
 
-    def _batches(self, paths: list[Path], last: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def _batches(self, paths: list[Path], last: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
         recipe = self.recipe
         first = self.progress.step * recipe.batch
         samples = CropSamples(paths, recipe.side, self.seed, first, last * recipe.batch - first, recipe.overlay_share)
@@ -130,12 +130,12 @@ class SegmenterTraining:
         more: dict[str, Any] = {"multiprocessing_context": "spawn", "prefetch_factor": 4} if recipe.workers else {}
         yield from DataLoader(samples, batch_size=recipe.batch, num_workers=recipe.workers, **more)
 
-    def _step(self, pictures: Tensor, hair: Tensor, marks: Tensor) -> float:
+    def _step(self, pictures: Tensor, hair: Tensor, gaps: Tensor, marks: Tensor) -> float:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.recipe, self.progress.step)
         self.network.train()
         x = pictures.to(self.device).float().contiguous(memory_format=torch.channels_last)
-        loss = segmenter_loss(self.network(x), hair.to(self.device).float(), marks.to(self.device))
+        loss = segmenter_loss(self.network(x), hair.to(self.device).float(), gaps.to(self.device).float(), marks.to(self.device))
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"{self.folder}: the loss is not finite at step {self.progress.step}: resume with a lower rate or another seed"

@@ -26,7 +26,7 @@ from runtime.inference.errors import InferenceError
 from runtime.inference.onnx import OnnxBackend
 
 Float = NDArray[np.float32]
-OSTIUM = 1  # channel of the output `marks`; channel 0 holds centre lines
+OSTIUM, FAINT, MARKS = 1, 2, 3  # channels of the output `marks`; channel 0 holds centre lines
 NO_HAIR_SHARE = 5e-4
 """Of the frame: added to both sides of the expected Dice, so that a frame without hair and without doubt is trusted."""
 FIGURES = 5
@@ -193,7 +193,7 @@ class LearnedSegmenter:
         """One small picture through the network: its outputs must be what the manifest promises."""
         side = -(-TRY_SIDE // self._role.input.stride) * self._role.input.stride
         found = self._backend.infer({self._role.input.name: np.zeros((1, side, side, 3), np.uint8)})
-        wanted = {"hair": (1, 1, side, side), "marks": (1, 2, side // 2, side // 2), "features": (1, len(self._trust[0]))}
+        wanted = {"hair": (1, 1, side, side), "marks": (1, MARKS, side // 2, side // 2), "features": (1, len(self._trust[0]))}
         for name, shape in wanted.items():
             got = found.get(name)
             if got is None or got.shape != shape:

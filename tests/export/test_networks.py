@@ -2,7 +2,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from export.networks.live import STRIDE, LiveNet, parameter_count  # noqa: E402
+from export.networks.live import MARKS, STRIDE, LiveNet, parameter_count  # noqa: E402
 from export.networks.u2netp import U2NetP  # noqa: E402
 
 pytestmark = pytest.mark.export
@@ -14,7 +14,7 @@ def test_the_live_network_is_thin_and_speaks_at_full_size():
     with torch.no_grad():
         found = network(torch.zeros(2, 3, 3 * STRIDE, 2 * STRIDE))
     assert found.hair.shape == (2, 1, 3 * STRIDE, 2 * STRIDE)
-    assert found.marks.shape == (2, 2, 3 * STRIDE // 2, STRIDE)
+    assert found.marks.shape == (2, MARKS, 3 * STRIDE // 2, STRIDE)
     assert found.features.ndim == 2
     assert len(found.features) == 2
 
