@@ -1,25 +1,47 @@
-"""Which segmenter serves: the learned one of a bundle, or the classical one where no bundle can be used, and why."""
+"""Which segmenter serves: the learned one of a bundle, or the classical one where that was chosen or no bundle can be used."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
 
-from runtime.analysis.classical import ClassicalSegmenter
+from runtime.analysis.fallback import INSTEAD, FallingBackSegmenter
 from runtime.analysis.learned import LearnedSegmenter
-from runtime.analysis.segmentation import Segmenter
 from runtime.analysis.settings import AnalysisSettings
 from runtime.bundles.errors import BundleError
-from runtime.bundles.reader import FACTORY, read_bundle
+from runtime.bundles.reader import FACTORY, Bundle, read_bundle
 
 
-def make_segmenter(settings: AnalysisSettings, *, bundle: Path | None = None, flips: bool = False) -> tuple[Segmenter, str | None]:
-    """The learned segmenter of `bundle` (of the factory's where None), else the classical one and the reason for a person to read.
+@dataclass(frozen=True)
+class SegmenterSource:
+    """What segmenters are made of: a bundle that was read once for all of them, or none, and the reason for a person to read.
+
+    `problem` is None where the classical segmenter was chosen.
+    """
+
+    bundle: Bundle | None
+    problem: str | None
+
+
+def read_source(settings: AnalysisSettings) -> SegmenterSource:
+    """What `settings` ask for. A bundle that is missing or broken is a problem that is told, no error."""
+    if settings.segmenter == "classical":
+        return SegmenterSource(None, None)
+    try:
+        return SegmenterSource(read_bundle(settings.bundle or FACTORY), None)
+    except BundleError as problem:
+        return SegmenterSource(None, f"{INSTEAD}: {problem}")
+
+
+def make_segmenter(source: SegmenterSource, *, threads: int, flips: bool = False) -> FallingBackSegmenter:
+    """A segmenter for one thread, to be closed by the caller.
 
     Args:
-        settings: computing threads come from here.
+        threads: computing threads of the network, the calling one included.
         flips: average over mirror images: better and four times slower, for captures.
     """
+    if source.bundle is None:
+        return FallingBackSegmenter(None, source.problem)
     try:
-        return LearnedSegmenter(read_bundle(FACTORY if bundle is None else bundle), threads=settings.opencv_threads, flips=flips), None
-    except BundleError as problem:
-        return ClassicalSegmenter(), f"the classical mask is used instead of the learned one: {problem}"
+        return FallingBackSegmenter(LearnedSegmenter(source.bundle, threads=threads, flips=flips))
+    except BundleError as problem:  # it is whole, and its network does something else than it should
+        return FallingBackSegmenter(None, f"{INSTEAD}: {problem}")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from runtime.folders import named_folder
 
 
 class AnalysisSettings(BaseModel):
@@ -12,6 +15,13 @@ class AnalysisSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
+    segmenter: Literal["learned", "classical"] = Field(
+        default="learned", description="what finds hair: the network of a bundle, or the classical mask, which needs none"
+    )
+    bundle: Path | None = Field(
+        default=None,
+        description="folder of the bundle whose network finds hair, absolute or from ~; the one inside the program where it is not set",
+    )
     terminal_cutoff_um: Literal[30, 40] = Field(
         default=30, description="hairs at least this thick (µm) are terminal, thinner ones vellus; trichoscopy uses 30, histology 40"
     )
@@ -19,5 +29,13 @@ class AnalysisSettings(BaseModel):
         default=24.0, ge=0.1, le=100.0, description="larger pictures are refused before they are decoded (millions of pixels)"
     )
     opencv_threads: int = Field(
-        default=2, ge=1, le=64, description="threads that OpenCV may use in one stage; more than the cores helps nobody"
+        default=2,
+        ge=1,
+        le=64,
+        description="threads that OpenCV and the network may use in one stage; the daemon leaves one core to the camera and the page",
     )
+
+    @field_validator("bundle", mode="before")
+    @classmethod
+    def _absolute(cls, bundle: object) -> object:
+        return None if bundle is None or bundle == "" else named_folder(bundle, "/var/lib/trichoscope/bundle")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from runtime.folders import named_folder
+
 
 def default_state_folder() -> Path:
     """$STATE_DIRECTORY (systemd's StateDirectory=), else $XDG_STATE_HOME/trichoscope, else ~/.local/state/trichoscope."""
@@ -46,12 +48,4 @@ class StoreSettings(BaseModel):
     @field_validator("folder", mode="before")
     @classmethod
     def _absolute(cls, folder: object) -> object:
-        if not isinstance(folder, (str, Path)):
-            raise ValueError('give a path in quotation marks, for example "/var/lib/trichoscope"')
-        try:
-            path = Path(folder).expanduser()
-        except RuntimeError as error:
-            raise ValueError("no home folder is known for ~: give an absolute path") from error
-        if not path.is_absolute() or "\0" in str(path):
-            raise ValueError("give an absolute path, or one from ~: a relative one would depend on where the daemon was started")
-        return path
+        return named_folder(folder, "/var/lib/trichoscope")

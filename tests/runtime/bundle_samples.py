@@ -68,14 +68,14 @@ def dark_is_hair() -> bytes:
             _node("Mul", ["darker", "slope"], ["logits"]),
             _node("Sigmoid", ["logits"], ["hair"]),
             _node("AveragePool", ["hair"], ["half"], _ints("kernel_shape", [2, 2]), _ints("strides", [2, 2])),
-            _node("Concat", ["half", "half"], ["marks"], _int("axis", 1)),
+            _node("Concat", ["half", "half", "half"], ["marks"], _int("axis", 1)),
             _node("ReduceMean", ["planes"], ["features"], _ints("axes", [2, 3]), _int("keepdims", 0)),
             _field(2, "dark"),
             _constant("level", [100.0], [1]),
             _constant("slope", [0.2], [1]),
             _value(11, "picture", UINT8, [1, "h", "w", 3]),
             _value(12, "hair", FLOAT, [1, 1, "h", "w"]),
-            _value(12, "marks", FLOAT, [1, 2, "h2", "w2"]),
+            _value(12, "marks", FLOAT, [1, 3, "h2", "w2"]),
             _value(12, "features", FLOAT, [1, 3]),
         ]
     )

@@ -102,6 +102,9 @@ def test_where_the_file_is_looked_for(tmp_path, monkeypatch):
             "my.toml:1: calibration: not allowed: um_per_px_std is larger",
         ),
         ("[analysis]\nterminal_cutoff_um = 35\n", "my.toml:2: analysis.terminal_cutoff_um = 35: not allowed: should be 30 or 40"),
+        ("[analysis]\nsegmenter = 'best'\n", "my.toml:2: analysis.segmenter = 'best': not allowed: should be 'learned' or 'classical'"),
+        ("[analysis]\nbundle = 'here'\n", "my.toml:2: analysis.bundle = 'here': not allowed: give an absolute path"),
+        ("[analysis]\nbundle = 5\n", "my.toml:2: analysis.bundle = 5: not allowed: give a path in quotation marks"),
         ("[camera]\nuri = 'usb:0'\n", "my.toml:2: camera.uri = 'usb:0': not allowed: "),
         ("[camera]\nread_timeout_s = '2'\n", "my.toml:2: camera.read_timeout_s = '2': not allowed: should be a valid number"),
         ("[store]\nfolder = 'here'\n", "my.toml:2: store.folder = 'here': not allowed: give an absolute path"),
@@ -190,6 +193,16 @@ def test_where_the_state_folder_is(monkeypatch, environment, folder):
     assert Settings().store.folder == Path(folder)
 
 
+def test_a_bundle_is_the_programs_own_unless_one_is_named(tmp_path, monkeypatch):
+    assert load_settings().analysis.bundle is None
+    monkeypatch.setenv("TRICHOSCOPE_ANALYSIS__BUNDLE", str(tmp_path))
+    assert load_settings().analysis.bundle == tmp_path
+    monkeypatch.setenv("TRICHOSCOPE_ANALYSIS__BUNDLE", "~/bundle")
+    assert load_settings().analysis.bundle == Path.home() / "bundle"
+    monkeypatch.setenv("TRICHOSCOPE_ANALYSIS__BUNDLE", "")
+    assert load_settings().analysis.bundle is None
+
+
 def test_settings_survive_json(tmp_path):
-    given = load_settings(None, {"store.folder": tmp_path, "calibration.um_per_px": 3.5})
+    given = load_settings(None, {"store.folder": tmp_path, "calibration.um_per_px": 3.5, "analysis.bundle": tmp_path})
     assert Settings.model_validate(json.loads(given.model_dump_json())) == given

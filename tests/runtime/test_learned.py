@@ -4,8 +4,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.analysis.learned import FIGURES, LearnedSegmenter, hair_pieces, uncertainty_figures
-from runtime.analysis.segmenters import make_segmenter
-from runtime.analysis.settings import AnalysisSettings
 from runtime.bundles.errors import BundleError
 from runtime.bundles.reader import FACTORY, read_bundle
 from tests.runtime.bundle_samples import MODEL, dark_is_hair, segmenter_role, write_sample
@@ -87,21 +85,6 @@ def test_figures_of_certain_masks_are_near_zero():
     assert np.all(figures[:-1] == 0)
     assert np.all(uncertainty_figures(np.zeros((96, 128), np.float32)) == 0)
     assert np.all(np.isfinite(uncertainty_figures(np.full((9, 9), 0.5, np.float32))))
-
-
-def test_a_missing_or_broken_bundle_falls_back_and_says_so(tmp_path):
-    segmenter, reason = make_segmenter(AnalysisSettings(), bundle=tmp_path / "absent")
-    assert segmenter.name.startswith("classical")
-    assert reason is not None
-    assert "absent" in reason
-    write_sample(tmp_path / "noise", model=b"no network at all")
-    segmenter, reason = make_segmenter(AnalysisSettings(), bundle=tmp_path / "noise")
-    assert segmenter.name.startswith("classical")
-    assert reason is not None
-    write_sample(tmp_path / "good")
-    segmenter, reason = make_segmenter(AnalysisSettings(opencv_threads=1), bundle=tmp_path / "good")
-    assert segmenter.name.startswith("dark/1")
-    assert reason is None
 
 
 def test_a_network_that_breaks_the_manifests_promise_is_refused(tmp_path):
