@@ -67,9 +67,8 @@ def test_check_of_the_defaults():
 
 def test_what_show_prints_is_a_file_of_the_same_settings(tmp_path):
     file, shown = tmp_path / "my.toml", tmp_path / "shown.toml"
-    file.write_text(
-        '[camera]\nuri = "replay:/a b/ä?loop=1"\n[store]\nfolder = "/var/lib/\\"x\\""\n[analysis]\nbundle = "/b"\n[supervision]\nrestart_delay_s = 1e-3\n'
-    )
+    text = '[camera]\nuri = "replay:/a b/ä?loop=1"\n[store]\nfolder = "/var/lib/\\"x\\""\n'
+    file.write_text(text + '[analysis]\nbundle = "/b"\n[supervision]\nrestart_delay_s = 1e-3\n')
     shown.write_text(call("show", "--config", file).stdout)
     assert load_settings(shown) == load_settings(file) != Settings()
     as_json = json.loads(call("show", "--format", "json", "--config", file).stdout)
