@@ -35,6 +35,7 @@ FIRST_PIXELS = 600_000  # what the slowest of the machines meant renders within 
 JPEG_QUALITY = 85
 NOISE_SPREAD = 2.0  # grey levels, of a webcam sensor under bright LEDs
 NOISE_MARGIN = 64
+STOP_DEADLINE_S = 1.0  # rendering looks whether it should stop between two subjects, every few hundred ms at most
 STEADY = 0.86  # share of the room around the window that the hand uses
 
 _log = structlog.get_logger(__name__)
@@ -90,14 +91,16 @@ class SimulatedCamera(Camera):
         self._pace.cancel()
 
     def _open(self) -> None:
-        self._stop.clear()
+        self._stop = threading.Event()  # a new one: a thread that missed its deadline must not take up rendering again
         rng = np.random.default_rng([self._seed, 11])
         self._phases = rng.uniform(0, 2 * math.pi, 16)
         self._make_grain(rng)
         self._backdrops = {-1: fetch_backdrop(self._plan_first(), lambda: False)}
         self._shown = (0, -1)
         self._sequence = -1
-        self._thread = threading.Thread(target=self._render_others, name="simulated-scenes", daemon=True)
+        self._thread = threading.Thread(
+            target=self._render_others, args=(self._stop, self._backdrops), name="simulated-scenes", daemon=True
+        )
         self._thread.start()
         self._pace = Pace(str(self.uri), self._fps)
 
@@ -105,7 +108,9 @@ class SimulatedCamera(Camera):
         self._stop.set()
         self._pace.cancel()
         if self._thread is not None:
-            self._thread.join()  # rendering looks at the event between two subjects, every few hundred ms at most
+            self._thread.join(STOP_DEADLINE_S)
+            if self._thread.is_alive():
+                _log.warning("rendering did not stop in time", camera=str(self.uri), deadline_s=STOP_DEADLINE_S)
             self._thread = None
         self._backdrops = {}
 
@@ -185,14 +190,14 @@ class SimulatedCamera(Camera):
         shrink = min(1.0, math.sqrt(RENDER_PIXELS / (width * height)))
         return BackdropPlan(self._seed * 100 + scene, self._kind, self._bald, width, height, self._width, shrink)
 
-    def _render_others(self) -> None:
+    def _render_others(self, stop: threading.Event, backdrops: dict[int, Backdrop]) -> None:
         with contextlib.suppress(AttributeError, OSError):  # Linux can make one thread yield to the others; elsewhere it need not
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
         try:
             for scene in (*range(1, self._count), 0):
-                if self._stop.is_set():
+                if stop.is_set():
                     return
-                self._backdrops[scene] = fetch_backdrop(self._plan(scene), self._stop.is_set)
+                backdrops[scene] = fetch_backdrop(self._plan(scene), stop.is_set)
         except RenderStoppedError:
             return
         except Exception:  # the first scene goes on; what happened must still be seen

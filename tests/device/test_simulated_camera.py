@@ -85,6 +85,38 @@ def test_closing_does_not_wait_for_scenes(monkeypatch: pytest.MonkeyPatch) -> No
     assert not [t for t in threading.enumerate() if t.name == "simulated-scenes"]
 
 
+def test_closing_waits_no_longer_than_its_deadline_and_a_late_scene_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked, released = threading.Event(), threading.Event()
+
+    def deaf(plan: BackdropPlan, should_stop: object) -> backdrops.Backdrop:
+        if plan.seed % 100 != 0:
+            asked.set()
+            assert released.wait(20)
+        return fetch_backdrop(plan, lambda: False)
+
+    monkeypatch.setattr(live, "fetch_backdrop", deaf)
+    monkeypatch.setattr(live, "STOP_DEADLINE_S", 0.05)
+    camera = make_camera(SMALL)
+    assert isinstance(camera, SimulatedCamera)
+    try:
+        with camera:
+            late = camera._thread
+            assert late is not None
+            assert asked.wait(10)
+        assert late.is_alive()
+        assert "rendering did not stop in time" in capsys.readouterr().out
+        monkeypatch.setattr(live, "STOP_DEADLINE_S", 20.0)
+        with camera:  # opened again, it has its own thread; the late one ends by itself
+            released.set()
+            late.join(20)
+            assert not late.is_alive()
+            assert camera.read(5.0).sequence >= 0
+    finally:
+        released.set()
+
+
 def test_a_failing_renderer_is_seen_and_the_first_scene_goes_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
