@@ -53,7 +53,14 @@ class Scene:
 
 @dataclass(frozen=True, eq=False)
 class RenderedFrame:
-    """A frame as a camera delivers it: `image` uint8 (height, width, 3) BGR, decoded from `jpeg`; `mask`, `field` bool (height, width)."""
+    """A frame as a camera delivers it, with its truth.
+
+    Attributes:
+        image: uint8 (height, width, 3) BGR, decoded from `jpeg`.
+        mask: bool (height, width), visible hair that counts, by the definition that the truth's counts follow.
+        field: bool (height, width), where skin is seen: all but the hood.
+        faint: bool (height, width), visible hair that does not count, as in `Scene`.
+    """
 
     image: Image
     jpeg: bytes
@@ -61,6 +68,7 @@ class RenderedFrame:
     truth: Truth
     um_per_px: float
     field: NDArray[np.bool_]
+    faint: NDArray[np.bool_]
 
 
 def render_frame(seed: int, *, width: int = 640, height: int = 480, kind: Kind = "easy", um_per_px: float | None = None) -> RenderedFrame:
@@ -84,7 +92,7 @@ def render_frame(seed: int, *, width: int = 640, height: int = 480, kind: Kind =
     seen = lateral_colour(defocus(moved, recipe.defocus_px * larger), recipe.chroma_px * larger)
     jpeg = jpeg_bytes(expose(seen, rng, noise=recipe.noise, sharpen=recipe.sharpen, bayer=recipe.bayer), recipe.jpeg_quality)
     image = np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), np.uint8)
-    return RenderedFrame(image, jpeg, scene.mask, scene.truth, scene.truth.um_per_px, scene.field)
+    return RenderedFrame(image, jpeg, scene.mask & ~scene.faint, scene.truth, scene.truth.um_per_px, scene.field, scene.faint)
 
 
 def render_scene(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ import numpy as np
 import torch
 
 from export.conversion.onnx_graph import INPUT, live_onnx, parity
-from export.conversion.trust import Sample, fit_trust, mask_dice, rank_correlation
+from export.conversion.trust import Sample, best_thresholds, fit_trust, mask_dice, rank_correlation
 from export.errors import TrainingError
-from export.networks.live import STRIDE, LiveNet
+from export.networks.live import FAINT, STRIDE, LiveNet
 from export.scenes import validation_frames
 from export.training import checkpoint
 from export.training.segmenter import CURVES, SCENES
@@ -24,8 +25,6 @@ from runtime.bundles.reader import Bundle
 from runtime.bundles.writer import write_bundle
 
 MODEL = "segmenter.onnx"
-THRESHOLD = 0.45
-"""Where the mean Dice over the three kinds of rendered frames is greatest; it is flat within 0.4 and 0.5."""
 LONGEST_SIDE = 960
 """Hair of 60 to 100 µm is then 4 to 20 px wide on every device that we know: what the network has learnt."""
 MIN_SIDE = 128
@@ -65,7 +64,9 @@ def bundle_segmenter(training: Path, target: Path, *, name: str, release: int, p
     model = live_onnx(network)
     differences = parity(network, model)
     recipe, seed, history = state["recipe"], int(state["seed"]), state["history"]
-    trust, fitted = fit_trust(_samples(network, per_kind, FIT_SEED), THRESHOLD)
+    samples = list(_samples(network, per_kind, FIT_SEED))
+    threshold, faint_threshold = best_thresholds(samples)
+    trust, fitted = fit_trust(samples, threshold, faint_threshold)
     card = ModelCard(
         description=DESCRIPTION,
         recipe=recipe,
@@ -79,13 +80,14 @@ def bundle_segmenter(training: Path, target: Path, *, name: str, release: int, p
         repeat=f"trichoscope-export train segmenter --recipe {recipe['name']} --seed {seed} --out TRAINING",
         limits=LIMITS,
     )
-    metrics = _tested(network, trust, per_kind)
+    metrics = _tested(_samples(network, per_kind, TEST_SEED), trust, threshold, faint_threshold)
     metrics |= {f"parity_{k}": v for k, v in differences.items()} | {"reliability_fit_mae": fitted["reliability_mae"]}
     role = SegmenterRole(
         model=MODEL,
         input=InputSpec(name=INPUT, colour="BGR", layout="NHWC", dtype="uint8", stride=STRIDE, min_side=MIN_SIDE),
         preprocessing=Preprocessing(longest_side=LONGEST_SIDE, padding="reflect", normalised_in_graph=True),
-        threshold=THRESHOLD,
+        threshold=threshold,
+        faint_threshold=faint_threshold,
         trust=trust,
         metrics={key: round(value, 7) for key, value in metrics.items()},
     )
@@ -104,30 +106,26 @@ def _trained_on(training: Path) -> str:
 
 
 @torch.no_grad()
-def _samples(network: LiveNet, per_kind: int, seed: int) -> list[Sample]:
+def _samples(network: LiveNet, per_kind: int, seed: int) -> Iterator[Sample]:
     cv2.setNumThreads(1)
-    samples = []
     for frame in validation_frames(per_kind, seed):
         found = network(torch.from_numpy(np.ascontiguousarray(frame.image.transpose(2, 0, 1))[None]).float())
-        samples.append((torch.sigmoid(found.hair)[0, 0].numpy(), found.features[0].numpy(), frame.mask))
-    return samples
+        soft, faintness = torch.sigmoid(found.hair)[0, 0].numpy(), torch.sigmoid(found.marks)[0, FAINT].numpy()
+        yield Sample(frame.truth.kind, soft, faintness, found.features[0].numpy(), frame.mask)
 
 
-@torch.no_grad()
-def _tested(network: LiveNet, trust: Trust, per_kind: int) -> dict[str, float]:
+def _tested(samples: Iterable[Sample], trust: Trust, threshold: float, faint_threshold: float) -> dict[str, float]:
     """Dice, rank correlation of the reliability with it, and false area, by kind, on frames that nothing was fitted to."""
     weights = np.array(trust.weights)
     rows: dict[str, list[tuple[float, float]]] = {}
     false_area = []
-    cv2.setNumThreads(1)
-    for frame in validation_frames(per_kind, TEST_SEED):
-        found = network(torch.from_numpy(np.ascontiguousarray(frame.image.transpose(2, 0, 1))[None]).float())
-        soft = torch.sigmoid(found.hair)[0, 0].numpy()
-        if not frame.mask.any():
-            false_area.append(float(np.mean(soft >= THRESHOLD)))
+    for sample in samples:
+        mask = sample.found(threshold, faint_threshold)
+        if not sample.truth.any():
+            false_area.append(float(np.mean(mask)))
             continue
-        reliability = float(weights[:-1] @ uncertainty_figures(soft) + weights[-1])
-        rows.setdefault(frame.truth.kind, []).append((mask_dice(soft >= THRESHOLD, frame.mask), reliability))
+        reliability = float(weights[:-1] @ uncertainty_figures(sample.soft) + weights[-1])
+        rows.setdefault(sample.kind, []).append((mask_dice(mask, sample.truth), reliability))
     metrics = {}
     for kind, pairs in rows.items():
         table = np.array(pairs)

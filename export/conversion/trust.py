@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from export.errors import ConversionError
-from runtime.analysis.learned import FIGURES, uncertainty_figures
+from runtime.analysis.learned import FIGURES, faint_hair, uncertainty_figures
 from runtime.bundles.manifest import Trust
 
+THRESHOLDS, FAINT_THRESHOLDS = (0.35, 0.4, 0.45, 0.5, 0.55), (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)
 RIDGE = 1e-3
 BEYOND = 1.1
 """A picture is unfamiliar beyond this multiple of the distance that 99.5 % of the rendered frames stay within."""
 SHRINKAGE = 0.1
 """How much of the features' correlation is not believed, so that axes that hardly vary on rendered frames do not decide alone."""
 
-Sample = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """What a network says of one rendered frame, and the truth.
+
+    Attributes:
+        soft: float32 (height, width), probability of hair.
+        faintness: float32 (height / 2, width / 2).
+        features: float32 (c,).
+        truth: bool (height, width), hair that counts.
+    """
+
+    kind: str
+    soft: NDArray[np.float32]
+    faintness: NDArray[np.float32]
+    features: NDArray[np.float32]
+    truth: NDArray[np.bool_]
+
+    def found(self, threshold: float, faint_threshold: float) -> NDArray[np.bool_]:
+        """The mask at these thresholds."""
+        mask = self.soft >= threshold
+        faint = faint_hair(self.soft, self.faintness, faint_threshold)
+        return mask if faint is None else mask & ~faint
 
 
 def mask_dice(found: NDArray[np.bool_], true: NDArray[np.bool_]) -> float:
@@ -26,8 +51,18 @@ def mask_dice(found: NDArray[np.bool_], true: NDArray[np.bool_]) -> float:
     return 2 * int((found & true).sum()) / total if total else 1.0
 
 
-def fit_trust(samples: Iterable[Sample], threshold: float) -> tuple[Trust, dict[str, float]]:
-    """The trust of a network and figures about the fit, from (soft mask, features, true mask) of rendered frames.
+def best_thresholds(samples: Sequence[Sample]) -> tuple[float, float]:
+    """The threshold of the probability and that of the faintness with the greatest mean Dice over `samples`."""
+
+    def mean_dice(threshold: float, faint_threshold: float) -> float:
+        return float(np.mean([mask_dice(s.found(threshold, faint_threshold), s.truth) for s in samples if s.truth.any()]))
+
+    faint = max(FAINT_THRESHOLDS, key=lambda f: mean_dice(THRESHOLDS[len(THRESHOLDS) // 2], f))
+    return max(THRESHOLDS, key=lambda t: mean_dice(t, faint)), faint
+
+
+def fit_trust(samples: Sequence[Sample], threshold: float, faint_threshold: float) -> tuple[Trust, dict[str, float]]:
+    """The trust of a network and figures about the fit, from rendered frames.
 
     Reliability is the ridge regression of true Dice on the uncertainty figures, over frames with hair.
 
@@ -35,11 +70,11 @@ def fit_trust(samples: Iterable[Sample], threshold: float) -> tuple[Trust, dict[
         ConversionError: fewer frames than there are figures to fit.
     """
     figures, features, dice = [], [], []
-    for soft, feature, truth in samples:
-        features.append(feature)
-        if truth.any():
-            figures.append(uncertainty_figures(soft))
-            dice.append(mask_dice(soft >= threshold, truth))
+    for sample in samples:
+        features.append(sample.features)
+        if sample.truth.any():
+            figures.append(uncertainty_figures(sample.soft))
+            dice.append(mask_dice(sample.found(threshold, faint_threshold), sample.truth))
     if len(figures) <= 2 * FIGURES:
         raise ConversionError(f"{len(figures)} frames with hair are too few to fit the reliability: at least {2 * FIGURES + 1}")
     x, y = np.array(figures), np.array(dice)

@@ -104,7 +104,7 @@ class SegmenterTraining:
         self.folder.mkdir(parents=True, exist_ok=True)
         cpu_workers = max(1, recipe.workers + 1)
         paths = render_scenes(self.folder / SCENES, recipe.scenes, self.seed, workers=cpu_workers, advance=watcher.scenes)
-        frames = [(f.truth.kind, f.image, f.mask) for f in validation_frames(recipe.validation_per_kind, self.seed)]
+        frames = [(f.truth.kind, f.image, f.mask | f.faint) for f in validation_frames(recipe.validation_per_kind, self.seed)]
         last = recipe.steps if until is None else min(until, recipe.steps)
         began = time.monotonic()
         for batch in self._batches(paths, last):

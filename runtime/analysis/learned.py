@@ -36,6 +36,8 @@ SHORTEST_PX, SHORTEST_SHARE = 24.0, 0.035
 """A hair counts from 24 px of visible length, in small pictures from this share of their longest side: shorter pieces are none."""
 SURE = 0.7
 """A piece that is nowhere so probable is no hair."""
+FAINT_WINDOW = 9
+"""Side of the square, in quarter-size pixels, over which faintness is averaged along hair: a hair counts as a whole."""
 
 
 def uncertainty_figures(probability: Float) -> NDArray[np.float64]:
@@ -78,6 +80,26 @@ def hair_pieces(probability: Float, threshold: float) -> Mask:
     wanted &= extent >= min(SHORTEST_PX, SHORTEST_SHARE * max(mask.shape))
     wanted[0] = False
     return np.asarray(wanted[labels], np.bool_)
+
+
+def faint_hair(hair: Float, faintness: Float, threshold: float) -> Mask | None:
+    """Where hair is too like the skin to count, bool (height, width); None where nothing is near it.
+
+    Args:
+        hair: float32 (height, width), probability of hair.
+        faintness: float32 (about height / 2, width / 2), the network's map, which means something inside hair only.
+        threshold: of the mean faintness of the hair around a pixel, from which it is faint.
+    """
+    sure = hair[::4, ::4]
+    told = faintness[::2, ::2]
+    rows, columns = min(sure.shape[0], told.shape[0]), min(sure.shape[1], told.shape[1])
+    weight = np.where(sure[:rows, :columns] >= np.float32(0.5), np.float32(1), np.float32(0))
+    faint = weight * told[:rows, :columns]
+    if not faint.size or float(faint.max()) < threshold:
+        return None
+    window = (FAINT_WINDOW, FAINT_WINDOW)
+    mean = cv2.boxFilter(faint, -1, window, normalize=False) / np.maximum(cv2.boxFilter(weight, -1, window, normalize=False), 1)
+    return np.asarray(_resized(np.asarray(mean, np.float32), (hair.shape[0], hair.shape[1])) >= np.float32(threshold), np.bool_)
 
 
 class LearnedSegmenter:
@@ -138,19 +160,23 @@ class LearnedSegmenter:
         """
         height, width = image.shape[:2]
         working = self._reduced(image)
-        hair, ostia, features = self._averaged(working) if self._flips else self._once(working)
+        hair, ostia, faintness, features = self._averaged(working) if self._flips else self._once(working)
         reliability, unfamiliar = self._judged(hair, features)
+        unlike = faint_hair(hair, faintness, self._role.faint_threshold)
         if hair.shape != (height, width):
             hair = _resized(hair, (height, width))
         if ostia.shape != (height, width):
             ostia = _resized(ostia, (height, width))
         mask = hair_pieces(hair, self._role.threshold)
-        return Segmentation(mask=mask, probability=hair, reliability=reliability, unfamiliar=unfamiliar, ostium_probability=ostia)
-
-    def soft(self, image: NDArray[np.uint8]) -> tuple[Float, Float]:
-        """The soft mask at working size, float32 (h, w), and the network's features, for calibration of the trust."""
-        hair, _, features = self._once(self._reduced(image))
-        return hair, features
+        faint = np.zeros_like(mask)
+        if unlike is not None:
+            if unlike.shape != mask.shape:
+                unlike = cv2.resize(unlike.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST).view(np.bool_)
+            seen, mask = mask, hair_pieces(np.where(unlike, np.float32(0), hair), self._role.threshold)
+            faint = seen & ~mask
+        return Segmentation(
+            mask=mask, probability=hair, reliability=reliability, unfamiliar=unfamiliar, ostium_probability=ostia, faint=faint
+        )
 
     def _reduced(self, image: NDArray[np.uint8]) -> NDArray[Any]:
         factor = self._role.preprocessing.longest_side / max(image.shape[:2])
@@ -159,8 +185,8 @@ class LearnedSegmenter:
         size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
         return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
-    def _once(self, image: NDArray[Any]) -> tuple[Float, Float, Float]:
-        """Soft mask (h, w), openings (h / 2, w / 2) and features (c,) of a picture (h, w, 3)."""
+    def _once(self, image: NDArray[Any]) -> tuple[Float, Float, Float, Float]:
+        """Soft mask (h, w), openings and faintness (h / 2, w / 2) and features (c,) of a picture (h, w, 3)."""
         height, width = image.shape[:2]
         spec = self._role.input
         down, right = (_padding(side, spec.stride, spec.min_side) for side in (height, width))
@@ -168,20 +194,21 @@ class LearnedSegmenter:
             image = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REFLECT)
         found = self._backend.infer({spec.name: np.ascontiguousarray(image)[None]})
         hair = as_float32(found["hair"])[0, 0, :height, :width]
-        ostia = as_float32(found["marks"])[0, OSTIUM, : (height + 1) // 2, : (width + 1) // 2]
-        return np.ascontiguousarray(hair), np.ascontiguousarray(ostia), as_float32(found["features"])[0]
+        marks = as_float32(found["marks"])[0, :, : (height + 1) // 2, : (width + 1) // 2]
+        return np.ascontiguousarray(hair), np.ascontiguousarray(marks[OSTIUM]), marks[FAINT], as_float32(found["features"])[0]
 
-    def _averaged(self, image: NDArray[Any]) -> tuple[Float, Float, Float]:
+    def _averaged(self, image: NDArray[Any]) -> tuple[Float, Float, Float, Float]:
         """As `_once`, the mean over the picture and its three mirror images."""
         height, width = image.shape[:2]
         image = image[: height - height % 2, : width - width % 2] if min(height, width) > 1 else image
         seen = []
         for vertical, horizontal in itertools.product((1, -1), (1, -1)):
-            hair, ostia, features = self._once(np.ascontiguousarray(image[::vertical, ::horizontal]))
-            seen.append((hair[::vertical, ::horizontal], ostia[::vertical, ::horizontal], features))
-        hair, ostia, features = (np.asarray(np.mean(maps, 0), np.float32) for maps in zip(*seen, strict=True))
+            hair, ostia, faintness, features = self._once(np.ascontiguousarray(image[::vertical, ::horizontal]))
+            turned = (plane[::vertical, ::horizontal] for plane in (hair, ostia, faintness))
+            seen.append((*turned, features))
+        hair, ostia, faintness, features = (np.asarray(np.mean(maps, 0), np.float32) for maps in zip(*seen, strict=True))
         lost = (height - hair.shape[0], width - hair.shape[1])
-        return np.pad(hair, ((0, lost[0]), (0, lost[1])), mode="edge"), ostia, features
+        return np.pad(hair, ((0, lost[0]), (0, lost[1])), mode="edge"), ostia, faintness, features
 
     def _judged(self, hair: Float, features: Float) -> tuple[float, bool]:
         mean, axes, weights = self._trust

@@ -16,11 +16,12 @@ class Segmentation:
     """Where hair is, at the size of the image as given.
 
     Attributes:
-        mask: bool (height, width), visible hair.
+        mask: bool (height, width), visible hair that counts: its body differs from the skin by 8 grey levels or more (design, section 3).
         probability: float32 (height, width) in 0…1, the soft mask, or None where the segmenter has none.
         reliability: 0…1, how far the segmenter trusts this mask.
         unfamiliar: the frame is unlike anything the segmenter was made for.
         ostium_probability: float32 (height, width), heat map of follicle openings, or None.
+        faint: bool (height, width), hair that is seen by its gloss or colour and does not count; None where the segmenter cannot tell.
     """
 
     mask: Mask
@@ -28,6 +29,7 @@ class Segmentation:
     reliability: float
     unfamiliar: bool
     ostium_probability: NDArray[np.float32] | None = None
+    faint: Mask | None = None
 
 
 class Segmenter(Protocol):

@@ -82,12 +82,18 @@ class Trust(Part):
 
 
 class SegmenterRole(Part):
-    """The network that finds hair. Its outputs: `hair`, `marks` (centre lines, openings) and `features`; probabilities 0…1."""
+    """The network that finds hair. Its outputs: `hair`, `marks` (centre lines, openings, faintness) and `features`; probabilities 0…1.
+
+    Attributes:
+        threshold: probability from which a pixel is hair.
+        faint_threshold: faintness, smoothed along hair, from which hair is seen but too like the skin to count.
+    """
 
     model: FileName
     input: InputSpec
     preprocessing: Preprocessing
     threshold: Annotated[float, Field(gt=0, lt=1)]
+    faint_threshold: Annotated[float, Field(gt=0, le=1)]
     trust: Trust
     metrics: dict[Annotated[str, Field(max_length=80)], float]
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner  # noqa: E402
 from export.cli import app  # noqa: E402
 from export.conversion import segmenter as conversion  # noqa: E402
 from export.conversion.onnx_graph import IR, OPSET, live_onnx, parity  # noqa: E402
-from export.conversion.trust import familiarity, fit_trust, mask_dice, rank_correlation  # noqa: E402
+from export.conversion.trust import Sample, best_thresholds, familiarity, fit_trust, mask_dice, rank_correlation  # noqa: E402
 from export.errors import ConversionError  # noqa: E402
 from export.networks.live import LiveNet  # noqa: E402
 from export.training import segmenter as training  # noqa: E402
@@ -62,13 +62,33 @@ def test_reliability_follows_the_dice():
         truth = np.zeros((64, 64), bool)
         truth[:, 20:40] = True
         soft = np.where(truth, 1 - doubt, doubt) + rng.normal(0, doubt / 2, truth.shape)
-        samples.append((np.clip(soft, 0, 1).astype(np.float32), rng.normal(0, 1, 4).astype(np.float32), truth))
-    trust, figures = fit_trust(samples, 0.5)
+        features = rng.normal(0, 1, 4).astype(np.float32)
+        samples.append(Sample("easy", np.clip(soft, 0, 1).astype(np.float32), np.zeros((32, 32), np.float32), features, truth))
+    trust, figures = fit_trust(samples, 0.5, 0.5)
     assert figures["reliability_rank_correlation"] > 0.8
     assert len(trust.features) == 4
     assert trust.unfamiliar_above > 1
     with pytest.raises(ConversionError, match="too few"):
-        fit_trust(samples[:4], 0.5)
+        fit_trust(samples[:4], 0.5, 0.5)
+
+
+def test_the_thresholds_follow_what_the_truth_counts():
+    rng = np.random.default_rng(3)
+    samples = []
+    for told in (0.45, 0.48, 0.5):  # the network is never surer than that of the hair that does not count
+        soft = np.full((64, 96), 0.02, np.float32)
+        soft[:, 20:32] = soft[:, 60:72] = 0.9
+        soft[:, 30:32] = 0.42
+        truth = np.zeros(soft.shape, bool)
+        truth[:, 20:30] = True
+        faintness = rng.uniform(0, 0.1, (32, 48)).astype(np.float32)
+        faintness[:, 28:38] = told
+        samples.append(Sample("hard", soft, faintness, np.zeros(3, np.float32), truth))
+    threshold, faint_threshold = best_thresholds(samples)
+    assert threshold > 0.42
+    assert 0.1 < faint_threshold <= 0.45
+    assert all(mask_dice(s.found(threshold, faint_threshold), s.truth) > 0.95 for s in samples)
+    assert all(mask_dice(s.found(threshold, 1.0), s.truth) < 0.75 for s in samples)
 
 
 def test_familiarity_sees_what_breaks_the_correlation():

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.analysis.learned import FIGURES, LearnedSegmenter, hair_pieces, uncertainty_figures
+from runtime.analysis.learned import FIGURES, LearnedSegmenter, faint_hair, hair_pieces, uncertainty_figures
 from runtime.bundles.errors import BundleError
 from runtime.bundles.reader import FACTORY, read_bundle
 from tests.runtime.bundle_samples import MODEL, dark_is_hair, segmenter_role, write_sample
@@ -59,6 +59,41 @@ def test_specks_and_doubtful_pieces_are_no_hair():
     assert mask.sum() == 4 * 290 + 2 * 10
     assert not hair_pieces(np.zeros((8, 8), np.float32), 0.5).any()
     assert hair_pieces(np.ones((8, 8), np.float32), 0.5).all()
+
+
+def test_hair_too_like_the_skin_is_told_apart_hair_by_hair():
+    hair = np.zeros((120, 640), np.float32)
+    hair[20:26, 10:600] = hair[80:86, 10:600] = 0.9
+    faintness = np.full((60, 320), 0.95, np.float32)  # outside hair it means nothing
+    faintness[35:50] = 0.1
+    faintness[40:43, 100:104] = 1.0  # one spot of a hair does not decide for it
+    faint = faint_hair(hair, faintness, 0.5)
+    assert faint is not None
+    assert faint[20:26, 14:596].all()
+    assert not faint[78:88].any()
+    assert faint_hair(hair, np.zeros_like(faintness), 0.5) is None
+    assert faint_hair(np.zeros((3, 5), np.float32), np.ones((2, 3), np.float32), 0.5) is None
+
+
+@settings(max_examples=40, deadline=None)
+@given(height=st.integers(1, 90), width=st.integers(1, 90), seed=st.integers(0, 99))
+def test_faintness_of_any_size_gives_a_plane_of_the_hair(height, width, seed):
+    rng = np.random.default_rng(seed)
+    hair = rng.uniform(0, 1, (height, width)).astype(np.float32)
+    faint = faint_hair(hair, rng.uniform(0, 1, ((height + 1) // 2, (width + 1) // 2)).astype(np.float32), 0.3)
+    assert faint is None or (faint.shape == hair.shape and faint.dtype == np.bool_)
+
+
+def test_hair_that_does_not_count_is_kept_beside_the_mask(bundle, monkeypatch):
+    image = _striped(96, 128)
+    with LearnedSegmenter(bundle, threads=1) as segmenter:
+        before = segmenter.segment(image)
+        assert before.faint is not None
+        assert not before.faint.any()
+        monkeypatch.setattr("runtime.analysis.learned.faint_hair", lambda hair, faintness, threshold: np.ones(hair.shape, bool))
+        after = segmenter.segment(image)
+    assert not after.mask.any()
+    assert np.array_equal(after.faint, before.mask)
 
 
 def test_a_frame_unlike_the_known_ones_is_unfamiliar(bundle):
