@@ -21,7 +21,8 @@ from device.capture import CaptureLoop, Patience
 from device.errors import CameraUriError
 from device.slot import LatestFrameSlot
 from runtime import __version__
-from runtime.analysis.classical import ClassicalSegmenter
+from runtime.analysis.segmentation import Segmenter
+from runtime.analysis.segmenters import make_segmenter, read_source
 from runtime.api.app import make_app
 from runtime.api.bridge import Bridge
 from runtime.api.parts import Deadlines, Parts
@@ -120,10 +121,10 @@ class Daemon:
 
     def _start_and_serve(self, stack: ExitStack, stop_signal: StopSignal) -> None:
         settings = self._settings
-        _share_the_processor(settings.analysis.opencv_threads)
+        threads = _share_the_processor(settings.analysis.opencv_threads)
         bound = _start(stack, "server", contextlib.closing(bind_port(settings.server.host, settings.server.port)))
         manager = _start(stack, "service manager", ServiceManager())
-        parts = self._start_parts(stack, manager)
+        parts = self._start_parts(stack, manager, threads)
 
         def serving() -> None:
             manager.say_ready()
@@ -146,7 +147,7 @@ class Daemon:
             return
         asyncio.run(self._server.serve_on(bound, parts.bridge))
 
-    def _start_parts(self, stack: ExitStack, manager: ServiceManager) -> Parts:
+    def _start_parts(self, stack: ExitStack, manager: ServiceManager, threads: int) -> Parts:
         settings = self._settings
         supervision = settings.supervision
         try:
@@ -156,9 +157,18 @@ class Daemon:
         bridge, slot = Bridge(), LatestFrameSlot()
         store = _start(stack, "store", CaptureStore(settings.store.folder, settings.store, on_progress=manager.extend_start))
 
-        def measurer(*, paper: bool) -> FrameMeasurer:
+        source = read_source(settings.analysis)  # once: both threads' segmenters are made of the same bytes
+        live_segmenter, capture_segmenter = (
+            _start(stack, "segmenter", make_segmenter(source, threads=threads, flips=flips)) for flips in (False, True)
+        )
+        for use, segmenter in (("live", live_segmenter), ("captures", capture_segmenter)):
+            log.info("segmenter", use=use, name=segmenter.name)
+        if problem := live_segmenter.problem or capture_segmenter.problem:
+            log.warning("the learned segmenter is not used", why=problem)
+
+        def measurer(segmenter: Segmenter, *, paper: bool) -> FrameMeasurer:
             return FrameMeasurer(
-                ClassicalSegmenter(),
+                segmenter,
                 stated=settings.calibration.scale(),
                 cutoff_um=float(settings.analysis.terminal_cutoff_um),
                 paper=paper,
@@ -166,12 +176,14 @@ class Daemon:
             )
 
         captures = CaptureWorker(
-            Keeper(measurer(paper=True), store),
+            Keeper(measurer(capture_segmenter, paper=True), store),
             store.probe,
             probe_every_s=supervision.store_probe_s,
             stop_deadline_s=supervision.stop_deadline_s,
         )
-        analysis = AnalysisWorker(slot, measurer(paper=False), listener=bridge.wake, stop_deadline_s=supervision.stop_deadline_s)
+        analysis = AnalysisWorker(
+            slot, measurer(live_segmenter, paper=False), listener=bridge.wake, stop_deadline_s=supervision.stop_deadline_s
+        )
         patience = Patience(
             frame_s=settings.camera.read_timeout_s,
             longest_retry_s=settings.camera.reopen_delay_s,
@@ -188,6 +200,8 @@ class Daemon:
             capture=capture,
             analysis=analysis,
             captures=captures,
+            live_segmenter=live_segmenter,
+            capture_segmenter=capture_segmenter,
             store=store,
             bridge=bridge,
             deadlines=Deadlines(
@@ -216,8 +230,13 @@ def _start(stack: ExitStack, name: str, part: AbstractContextManager[Entered]) -
         raise DaemonError(f"{name}: could not be started ({error!r}): read the log above") from error
 
 
-def _share_the_processor(opencv_threads: int) -> None:
-    """Keep the analysis from starving the preview: OpenCV leaves a core to capture and server, and threads switch often."""
-    cores = len(os.sched_getaffinity(0))
-    cv2.setNumThreads(max(1, min(opencv_threads, cores - 1)))
+def _share_the_processor(wanted_threads: int) -> int:
+    """Keep the analysis from starving the preview: a stage leaves a core to capture and server, and threads switch often.
+
+    Returns:
+        The threads that a stage may use, OpenCV's, which are set here, and the network's.
+    """
+    threads = max(1, min(wanted_threads, len(os.sched_getaffinity(0)) - 1))
+    cv2.setNumThreads(threads)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    return threads

@@ -168,6 +168,7 @@ class LiveClient:
         state = {
             "camera": parts.camera_state().model_dump(),
             "analysis": parts.analysis_state().model_dump(),
+            "segmenter": parts.segmenter_state().model_dump(),
             "store": parts.store_state().model_dump(),
         }
         captures = parts.captures.kept

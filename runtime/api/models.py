@@ -44,6 +44,14 @@ class AnalysisNow(Answer):
     message: str
 
 
+class SegmenterNow(Answer):
+    """What finds hair at this moment."""
+
+    live: str = Field(description="in the live picture: classical/1, or the bundle's name, release and hash")
+    captures: str = Field(description="the same in captures")
+    problem: str | None = Field(description="why the classical mask is used instead of the learned one, null where all is as configured")
+
+
 class StoreNow(Answer):
     """The store at this moment."""
 
@@ -57,6 +65,7 @@ class StatusAnswer(Answer):
     version: str
     camera: CameraNow
     analysis: AnalysisNow
+    segmenter: SegmenterNow
     capture_fps: float = Field(description="frames per second that really come")
     results_per_s: float
     frames: Count
@@ -64,6 +73,7 @@ class StatusAnswer(Answer):
     frames_damaged: Count
     camera_reconnects: Count
     results: Count
+    segmenter_failures: Count = Field(description="pictures, live and captured, on which the learned segmenter failed")
     captures_kept: Count = Field(description="since the start of the daemon")
     captures_waiting: Count
     live_clients: Count

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 from device.capture import CaptureLoop
 from device.slot import LatestFrameSlot
+from runtime.analysis.fallback import FallingBackSegmenter
 from runtime.api.bridge import Bridge
 from runtime.api.metrics import Metrics, Reading
-from runtime.api.models import AnalysisNow, CameraNow, StoreNow
+from runtime.api.models import AnalysisNow, CameraNow, SegmenterNow, StoreNow
 from runtime.errors import TrichoscopeError
 from runtime.store.captures import CaptureStore
 from runtime.store.records import CaptureRow
@@ -37,6 +38,8 @@ class Parts:
     capture: CaptureLoop
     analysis: AnalysisWorker
     captures: CaptureWorker[CaptureRow]
+    live_segmenter: FallingBackSegmenter
+    capture_segmenter: FallingBackSegmenter
     store: CaptureStore
     bridge: Bridge
     deadlines: Deadlines = Deadlines()
@@ -63,6 +66,14 @@ class Parts:
         status = self.analysis.status
         return AnalysisNow(state=status.state, message=status.message)
 
+    def segmenter_state(self) -> SegmenterNow:
+        """What finds hair at this moment."""
+        live, captures = self.live_segmenter, self.capture_segmenter
+        problem = live.problem or captures.problem
+        if live.problem is None and problem is not None:
+            problem = f"for captures, {problem}"
+        return SegmenterNow(live=live.name, captures=captures.name, problem=problem)
+
     def store_state(self) -> StoreNow:
         """The store at this moment."""
         return StoreNow(notice=self.store_notice(), problem=self.captures.problem)
@@ -86,11 +97,11 @@ class Parts:
         )
 
     def _analysis_report(self) -> PartReport:
-        status = self.analysis.status
+        status, problem = self.analysis.status, self.segmenter_state().problem
         return PartReport(
             name="analysis",
             state=status.state,
-            message=status.message,
+            message=status.message if problem is None else f"{status.message}; {problem}",
             ok=status.state != "failing" and self.analysis.alive,
             beat_ns=status.beat_ns,
             deadline_s=self.deadlines.analysis_s,
@@ -146,6 +157,11 @@ class Parts:
         yield Reading("results_per_second", "Results per second of the last two seconds", self.analysis.rate.per_second(), False)
         if analysis.last_ms is not None:
             yield Reading("result_seconds", "Time that the last live result took", analysis.last_ms / 1e3, False)
+        for use, segmenter in (("live", self.live_segmenter), ("captures", self.capture_segmenter)):
+            labels = {"use": use}
+            yield Reading("segmenter_failures", "Pictures on which the learned segmenter failed", segmenter.failures, True, labels)
+            fallen = segmenter.problem is not None
+            yield Reading("segmenter_fallen_back", "1 where the classical mask serves instead of the learned one", fallen, False, labels)
         yield Reading("captures_kept", "Captures stored", captures.kept, True)
         yield Reading("captures_failed", "Captures that could not be stored", captures.failed, True)
         yield Reading("captures_refused", "Captures refused because the queue was full", captures.refused, True)

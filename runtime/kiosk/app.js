@@ -10,7 +10,7 @@ import { Stage } from './stage.js';
 import { Numbers, Quality } from './numbers.js';
 import { DiameterChart, TrendChart } from './charts.js';
 import { CaptureBar } from './capturebar.js';
-import { StoreNotice } from './storenotice.js';
+import { Notices } from './notices.js';
 import { Captures } from './captures.js';
 import { Detail } from './detail.js';
 import * as api from './api.js';
@@ -104,7 +104,7 @@ class App extends Component {
         </header>
         <${Stage} onReady=${this.onReady} onRetry=${this.onRetry} veil=${veil} umPerPx=${m?.scale.um_per_px ?? null}
           widthPx=${m?.width_px ?? 0} behind=${now.behind} />
-        <${StoreNotice} store=${now.store} />
+        <${Notices} store=${now.store} segmenterProblem=${now.segmenterProblem} />
         <${Captures} onMounted=${this.onCaptures} onOpen=${this.onOpen} />
         <aside class="panel">
           <div class="scroll">

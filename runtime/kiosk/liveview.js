@@ -22,7 +22,7 @@ const FADED = '0.35';
  * @typedef {{state: string, message: string, name: string, width: number|null, height: number|null, fps: number|null}} CameraState
  * @typedef {{
  *   connection: import('./live.js').ConnectionState, camera: CameraState|null, analysisProblem: string,
- *   store: import('./storenotice.js').StoreState,
+ *   store: import('./notices.js').StoreState, segmenterProblem: string|null,
  *   measurement: Measurement|null,
  *   resultIsStale: boolean, pictureIsStale: boolean, hasPicture: boolean, behind: boolean,
  *   fps: number|null, results: number|null, ageMs: number|null, trend: (number|null)[][],
@@ -49,8 +49,10 @@ export class LiveView {
     /** @type {CameraState|null} */
     this.camera = null;
     this.analysisProblem = '';
-    /** @type {import('./storenotice.js').StoreState} */
+    /** @type {import('./notices.js').StoreState} */
     this.store = { problem: null, notice: null };
+    /** @type {string|null} why hair is found the simpler way */
+    this.segmenterProblem = null;
     this.kept = -1; // captures that the daemon has kept since its start
     /** @type {{sequence: number, measurement: Measurement}|null} */
     this.result = null;
@@ -116,6 +118,7 @@ export class LiveView {
       camera: this.camera,
       analysisProblem: this.analysisProblem,
       store: this.store,
+      segmenterProblem: this.segmenterProblem,
       measurement: this.result?.measurement ?? null,
       hasPicture: sincePicture !== null,
       pictureIsStale,
@@ -217,10 +220,13 @@ export class LiveView {
     this.camera = message.camera ?? null;
     this.analysisProblem = message.analysis?.state === 'failing' ? message.analysis.message : '';
     const store = message.store ?? { problem: null, notice: null };
+    const segmenterProblem = message.segmenter?.problem ?? null;
+    const segmenterChanged = segmenterProblem !== this.segmenterProblem;
+    this.segmenterProblem = segmenterProblem;
     const storeChanged = store.problem !== this.store.problem || store.notice !== this.store.notice;
     if (storeChanged) this.store = store;
     if (changed && this.camera?.state !== 'streaming') this.#forgetPicture(); // the next camera counts from 0 again
-    if (changed || storeChanged) this.onChange('state');
+    if (changed || storeChanged || segmenterChanged) this.onChange('state');
     const kept = message.stats?.captures ?? this.kept;
     if (this.kept >= 0 && kept > this.kept) this.onChange('captures');
     this.kept = kept;

@@ -19,10 +19,12 @@ import { number, percent, plusMinus } from './format.js';
  *   follicle_count: number, follicle_count_std: number, empty_follicle_count: number|null, hairs_per_follicle: number[],
  *   density_per_cm2: Density|null, diameter_px: Distribution, diameter_um: Distribution|null,
  *   terminal_vellus: {cutoff_um: number, terminal: number, vellus: number, undetermined: number}|null,
+ *   models: Record<string, string>,
  *   hairs: Hair[], follicles: import('./overlay.js').Follicle[],
  * }} Measurement
  */
 
+const CLASSICAL = 'classical/'; // names of segmenters that work without a network begin so
 const DOUBTFUL = 0.5; // below this the reliability of the hair detection is shown as a warning
 const MEDIAN_OVER_MEAN = 1.2533; // standard error of a median over that of a mean, √(π/2), for normal values
 
@@ -136,13 +138,14 @@ export function Quality({ measurement: m, problem = '' }) {
   const reasons = (m?.quality.reasons ?? []).map((reason) => words[reason] ?? reason);
   if (m?.segmentation.unfamiliar) reasons.push(texts.quality.unfamiliar);
   const good = m?.quality.ok && !m.segmentation.unfamiliar;
+  const simple = m?.models.segmenter?.startsWith(CLASSICAL) ?? false;
   const title = !m ? texts.quality.none : good ? texts.quality.ok : texts.quality.poor;
   return html`
     <section class=${!m ? 'quality' : good ? 'quality ok' : 'quality poor'} aria-label=${texts.quality.label}>
       <i class="lamp"></i>
       <div class="words"><b>${title}</b><span class="reasons">${reasons.join(' · ')}</span></div>
       <div class=${m && m.segmentation.reliability < DOUBTFUL ? 'reliability low' : 'reliability'}>
-        <span class="label">${texts.quality.reliability}</span>
+        <span class="label">${simple ? texts.quality.reliabilitySimple : texts.quality.reliability}</span>
         <b>${m ? texts.quality.reliable(percent(m.segmentation.reliability)) : texts.none}</b>
       </div>
     </section>`;

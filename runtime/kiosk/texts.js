@@ -72,6 +72,7 @@ export const texts = {
     poor: 'Picture needs attention',
     none: 'Picture not judged yet',
     reliability: 'Hair detection',
+    reliabilitySimple: 'Simple hair detection',
     reliable: (/** @type {string} */ percent) => `${percent} reliable`,
     unfamiliar: 'Unfamiliar kind of picture: judge these numbers with care.',
     reasons: {
@@ -118,6 +119,10 @@ export const texts = {
   store: {
     problem: 'Captures cannot be kept',
     notice: 'The list of captures was damaged and has been rebuilt',
+  },
+
+  segmenter: {
+    notice: 'Hair is found by a simpler method than usual',
   },
 
   captures: {

@@ -5,6 +5,7 @@ import pytest
 
 from tests.kiosk.conftest import figure, until_live
 from tests.kiosk.daemon_process import DaemonProcess
+from tests.runtime.bundle_samples import MODEL, write_sample
 from tests.runtime.drawn import FIVE, hairs_on_skin
 
 pytestmark = pytest.mark.browser
@@ -21,7 +22,8 @@ def test_without_a_microscope_the_page_says_what_to_do(pages, tmp_path):
         page.close()
 
 
-def test_without_a_scale_sizes_are_in_pixels_and_densities_missing(pages, tmp_path):
+def test_without_a_scale_sizes_are_in_pixels_and_densities_missing(pages, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRICHOSCOPE_ANALYSIS__SEGMENTER", "classical")  # drawn hairs, as no network has learnt them
     folder = tmp_path / "drawn"
     folder.mkdir()
     for index in range(3):
@@ -51,6 +53,36 @@ def test_a_store_in_trouble_is_told_over_the_picture_and_its_past_can_be_closed(
         page.close()
 
 
+def test_hair_that_is_found_the_simpler_way_is_told_with_the_reason_and_stays_marked(pages, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRICHOSCOPE_ANALYSIS__BUNDLE", str(tmp_path / "dark"))
+    write_sample(tmp_path / "dark")
+    (tmp_path / "dark" / MODEL).write_bytes(b"damaged")
+    with DaemonProcess("simulated:?width=320&height=240", tmp_path / "state") as daemon:
+        page = pages.open(daemon.address)
+        notice = page.locator(".segmenter-notice", has_text="simpler method")
+        notice.wait_for()
+        assert MODEL in notice.locator("span").inner_text()  # names the thing
+        until_live(page)
+        notice.locator("button").click()
+        notice.wait_for(state="detached")
+        page.wait_for_timeout(1500)  # the state comes again each second, and what was closed stays closed
+        assert notice.count() == 0
+        assert page.locator(".kiosk .quality .label").inner_text() == "Simple hair detection"
+        page.close()
+
+
+def test_hair_that_is_found_by_the_bundle_is_told_by_nothing_but_its_reliability(pages, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRICHOSCOPE_ANALYSIS__BUNDLE", str(tmp_path / "dark"))
+    write_sample(tmp_path / "dark")
+    with DaemonProcess("simulated:?width=320&height=240", tmp_path / "state") as daemon:
+        page = pages.open(daemon.address)
+        until_live(page)
+        page.locator(".kiosk .quality .reliability b", has_text="reliable").wait_for()
+        assert page.locator(".kiosk .quality .label").inner_text() == "Hair detection"
+        assert page.locator(".notices-over .notice").count() == 0
+        page.close()
+
+
 # of what the overlay inks, the share that lies on hair in the picture under it, where the overlay is shown at all
 ON_HAIR = """() => {
   const overlay = document.querySelector('#live-stage canvas.overlay');
@@ -76,7 +108,8 @@ ON_HAIR = """() => {
 }"""
 
 
-def test_over_single_pictures_the_overlay_lies_on_the_hair_it_was_made_from(pages, tmp_path):
+def test_over_single_pictures_the_overlay_lies_on_the_hair_it_was_made_from(pages, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRICHOSCOPE_ANALYSIS__SEGMENTER", "classical")
     folder = tmp_path / "single"
     folder.mkdir()
     for index in range(6):  # the same hairs turned, mirrored and moved: no two pictures have hairs in one place

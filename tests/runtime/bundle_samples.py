@@ -58,7 +58,10 @@ def _value(place: int, name: str, kind: int, shape: list[int | str]) -> bytes:
 
 
 def dark_is_hair() -> bytes:
-    """An ONNX file: probability of hair is a steep sigmoid of (100 − mean of the colours); marks and features likewise simple."""
+    """An ONNX file: probability of hair is a steep sigmoid of (100 − mean of the colours); marks and features are as simple.
+
+    No hair is faint.
+    """
     graph = b"".join(
         [
             _node("Cast", ["picture"], ["float"], _int("to", FLOAT)),
@@ -68,7 +71,8 @@ def dark_is_hair() -> bytes:
             _node("Mul", ["darker", "slope"], ["logits"]),
             _node("Sigmoid", ["logits"], ["hair"]),
             _node("AveragePool", ["hair"], ["half"], _ints("kernel_shape", [2, 2]), _ints("strides", [2, 2])),
-            _node("Concat", ["half", "half", "half"], ["marks"], _int("axis", 1)),
+            _node("Sub", ["half", "half"], ["nothing"]),
+            _node("Concat", ["half", "half", "nothing"], ["marks"], _int("axis", 1)),
             _node("ReduceMean", ["planes"], ["features"], _ints("axes", [2, 3]), _int("keepdims", 0)),
             _field(2, "dark"),
             _constant("level", [100.0], [1]),
@@ -104,6 +108,7 @@ def segmenter_role(**changes: object) -> SegmenterRole:
         input=InputSpec(name="picture", colour="BGR", layout="NHWC", dtype="uint8", stride=32, min_side=32),
         preprocessing=Preprocessing(longest_side=320, padding="reflect", normalised_in_graph=True),
         threshold=0.5,
+        faint_threshold=0.5,
         trust=Trust(
             features=(150.0, 150.0, 150.0),
             feature_axes=((0.025, 0.0, 0.0), (0.0, 0.025, 0.0), (0.0, 0.0, 0.025)),
