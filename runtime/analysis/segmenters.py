@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 from runtime.analysis.fallback import INSTEAD, FallingBackSegmenter
 from runtime.analysis.learned import LearnedSegmenter
@@ -30,6 +32,23 @@ def read_source(settings: AnalysisSettings) -> SegmenterSource:
         return SegmenterSource(read_bundle(settings.bundle or FACTORY), None)
     except BundleError as problem:
         return SegmenterSource(None, f"{INSTEAD}: {problem}")
+
+
+def segmenter_asked_for(
+    kind: Literal["learned", "classical"], folder: Path | None, *, threads: int, flips: bool = False
+) -> FallingBackSegmenter:
+    """The segmenter that a person asks a command for. A bundle that is named must do; the program's own is fallen back from.
+
+    Args:
+        folder: of the bundle, None for the program's own.
+        threads, flips: as for `make_segmenter`.
+
+    Raises:
+        BundleError: the named bundle is missing, damaged, or holds what this program does not take.
+    """
+    if folder is not None and kind == "learned":
+        return FallingBackSegmenter(LearnedSegmenter(read_bundle(folder), threads=threads, flips=flips))
+    return make_segmenter(read_source(AnalysisSettings(segmenter=kind)), threads=threads, flips=flips)
 
 
 def make_segmenter(source: SegmenterSource, *, threads: int, flips: bool = False) -> FallingBackSegmenter:

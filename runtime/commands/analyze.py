@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+import logging
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from calib.scale import Scale
-from runtime.analysis.classical import ClassicalSegmenter
 from runtime.analysis.measurement import Measurement
-from runtime.analysis.segmentation import Segmentation, given_mask
+from runtime.analysis.segmentation import Mask, Segmentation, Segmenter, given_mask
 from runtime.commands.files import output_folder, write_atomically, write_png
 from runtime.commands.pictures import MASK_ENDING, find_pictures, read_mask, read_picture
 from runtime.commands.scales import scales_from
 from runtime.errors import PictureError, TrichoscopeError
 from runtime.pipeline import analyse
 
+if TYPE_CHECKING:
+    from runtime.analysis.fallback import FallingBackSegmenter
+
 FILE_COLUMNS = 1000  # of a table that goes to no terminal; it is as wide as its content
+THREADS = 2  # of the network
 
 
 def analyze(
@@ -38,6 +44,14 @@ def analyze(
             help="µm per pixel of all pictures, or a CSV file with the columns image,um_per_px.",
             show_default=False,
         ),
+    ] = None,
+    segmenter: Annotated[
+        Literal["learned", "classical"],
+        typer.Option(help="What finds hair: the network of a bundle, or the classical mask, which needs none."),
+    ] = "learned",
+    bundle: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the bundle to use instead of the program's own.", show_default=False),
     ] = None,
     use_masks: Annotated[
         Path | None,
@@ -71,6 +85,10 @@ def analyze(
         out_masks, out_overlay = (output_folder(folder) if folder else None for folder in (masks, overlay))
         if use_masks and not use_masks.is_dir():
             raise TrichoscopeError(f"{use_masks}: no such folder of masks: name the folder that holds the NAME_mask.png files")
+        if bundle and (use_masks or segmenter == "classical"):
+            other = "--use-masks" if use_masks else "--segmenter classical"
+            raise TrichoscopeError(f"--bundle {bundle}: there is no use for it with {other}: leave one of them out")
+        hair_from = use_masks or _segmenter(segmenter, bundle, complain)
     except TrichoscopeError as error:
         complain(str(error))
         raise typer.Exit(2) from error
@@ -79,10 +97,12 @@ def analyze(
     for complaint in complaints:
         complain(complaint)
         failed += 1
-    one = _Batch(scale_of, use_masks, out_masks, out_overlay)
+    one = _Batch(scale_of, hair_from, out_masks, out_overlay)
     measured: list[Measurement] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=messages, transient=True, disable=len(pictures) < 2 or not messages.is_terminal) as progress:
+    closing = contextlib.nullcontext() if isinstance(hair_from, Path) else hair_from
+    quiet = len(pictures) < 2 or not messages.is_terminal
+    with closing, Progress(*columns, console=messages, transient=True, disable=quiet) as progress:
         task = progress.add_task("measuring", total=len(pictures))
         for picture in pictures:
             try:
@@ -109,12 +129,24 @@ def analyze(
         raise typer.Exit(1)
 
 
-class _Batch:
-    """What all pictures of one call share: the segmenter, the folders, and which output names are taken."""
+def _segmenter(kind: Literal["learned", "classical"], bundle: Path | None, complain: Callable[[str], None]) -> FallingBackSegmenter:
+    """What finds hair, as for captures. Raises BundleError where the bundle that was named cannot be used."""
+    from runtime.analysis.segmenters import segmenter_asked_for  # brings ONNX Runtime
+    from runtime.logs import log_to_stderr
 
-    def __init__(self, scale_of: Callable[[Path], Scale], use_masks: Path | None, masks: Path | None, overlay: Path | None) -> None:
-        self._scale_of, self._use_masks, self._masks, self._overlay = scale_of, use_masks, masks, overlay
-        self._segmenter = ClassicalSegmenter()
+    log_to_stderr(logging.WARNING)  # a network that fails on a picture is told there
+    made = segmenter_asked_for(kind, bundle, threads=THREADS, flips=True)
+    if made.problem is not None:
+        complain(made.problem)
+    return made
+
+
+class _Batch:
+    """What all pictures of one call share: what their hair is found by, the folders, and which output names are taken."""
+
+    def __init__(self, scale_of: Callable[[Path], Scale], hair_from: Segmenter | Path, masks: Path | None, overlay: Path | None) -> None:
+        """Store the arguments. `hair_from` is a segmenter, or the folder of masks to use."""
+        self._scale_of, self._hair_from, self._masks, self._overlay = scale_of, hair_from, masks, overlay
         self._written: dict[str, Path] = {}
 
     def measure(self, path: Path) -> Measurement:
@@ -122,21 +154,38 @@ class _Batch:
         image = read_picture(path)
         if (self._masks or self._overlay) and (other := self._written.get(path.stem)) is not None:
             raise PictureError(f"{path}: {other} has the same stem, and their masks and overlays would overwrite each other: rename one")
-        segmentation: Segmentation
-        if self._use_masks:
-            height, width = image.shape[:2]
-            segmentation = given_mask(read_mask(self._use_masks / f"{path.stem}{MASK_ENDING}.png", width, height))
+        height, width = image.shape[:2]
+        found: Segmentation | _Kept
+        if isinstance(self._hair_from, Path):
+            found = given_mask(read_mask(self._hair_from / f"{path.stem}{MASK_ENDING}.png", width, height))
         else:
-            segmentation = self._segmenter.segment(image)
-        result = analyse(image, name=str(path), segmentation=segmentation, scale=self._scale_of(path), paper=True)
+            found = _Kept(self._hair_from)
+        result = analyse(image, name=str(path), segmentation=found, scale=self._scale_of(path), paper=True)
         if self._masks:
-            write_png(self._masks / f"{path.stem}{MASK_ENDING}.png", segmentation.mask.astype(np.uint8) * 255)
+            write_png(self._masks / f"{path.stem}{MASK_ENDING}.png", found.mask.astype(np.uint8) * 255)
         if self._overlay:
             from runtime.analysis.overlay import draw_overlay  # fonts are loaded only where pictures are drawn
 
             write_png(self._overlay / f"{path.stem}_overlay.png", draw_overlay(image, result))
         self._written[path.stem] = path
         return result
+
+
+class _Kept:
+    """A segmenter for one picture that keeps the mask, which is written to a file beside the measurement."""
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        self._segmenter = segmenter
+        self.mask: Mask
+
+    @property
+    def name(self) -> str:
+        return self._segmenter.name
+
+    def segment(self, image: NDArray[np.uint8]) -> Segmentation:
+        found = self._segmenter.segment(image)
+        self.mask = found.mask
+        return found
 
 
 def _print_line(line: str) -> None:

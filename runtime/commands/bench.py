@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -21,7 +22,7 @@ def machine() -> dict[str, Any]:
 
     from runtime import __version__
 
-    libraries = {name: version(name) for name in ("numpy", "opencv-python-headless", "scikit-image", "scipy")}
+    libraries = {name: version(name) for name in ("numpy", "opencv-python-headless", "scikit-image", "scipy", "onnxruntime")}
     return {
         "processor": platform.machine(),
         "cores": os.cpu_count(),
@@ -35,19 +36,32 @@ def analysis(
     context: typer.Context,
     frames: Annotated[int, typer.Option(min=2, max=1000, help="How many frames of each size.")] = 40,
     kind: Annotated[Literal["easy", "realistic", "hard"], typer.Option(help="Kind of rendered frames.")] = "realistic",
-    threads: Annotated[int, typer.Option(min=1, max=64, help="Threads that OpenCV may use.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=64, help="Threads that OpenCV and the network may use.")] = 1,
+    segmenter: Annotated[Literal["learned", "classical"], typer.Option(help="What finds hair.")] = "learned",
+    bundle: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the bundle to use instead of the program's own.", show_default=False)
+    ] = None,
 ) -> None:
     """The analysis of one frame, stage by stage, at 640×480 and 1920×1080."""
     if context.invoked_subcommand is not None:
         return
-    from runtime.bench.analysis import bench_size
+    from runtime.bench.analysis import BenchPlan, bench_size
+    from runtime.errors import TrichoscopeError
 
     console = Console(stderr=True)
     results = []
-    for width, height in SIZES:
-        with console.status(f"{width}×{height}: {frames} frames"):
-            results.append(bench_size(width, height, frames, kind, threads))
-    typer.echo(json.dumps({"bench": "analysis", "machine": machine(), "opencv_threads": threads, "sizes": results}, indent=2))
+    try:
+        for width, height in SIZES:
+            plan = BenchPlan(width, height, frames, kind, threads, segmenter, None if bundle is None else str(bundle))
+            with console.status(f"{width}×{height}: {frames} frames"):
+                results.append(bench_size(plan))
+    except TrichoscopeError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+    problem = results[0]["segmenter_problem"]
+    if problem is not None:
+        typer.echo(problem, err=True)
+    typer.echo(json.dumps({"bench": "analysis", "machine": machine(), "threads": threads, "sizes": results}, indent=2))
 
 
 @app.command()

@@ -12,13 +12,25 @@ import numpy as np
 import pytest
 
 from runtime.analysis.measurement import Measurement, json_schema
+from tests.runtime.bundle_samples import MODEL, write_sample
 from tests.runtime.drawn import FIVE, hairs_on_skin, skin
 
 PROGRAM = Path(sys.executable).with_name("trichoscope")
 
 
-def analyze(*arguments, cwd):
-    return subprocess.run([PROGRAM, "analyze", *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=100, check=False)
+def called(*arguments, cwd):
+    return subprocess.run([*map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=100, check=False)
+
+
+def analyze(*arguments, cwd, classical=True):
+    """The classical segmenter finds the hairs of these tests, where they are not about segmenters: no network has learnt drawn ones."""
+    return called(PROGRAM, "analyze", *arguments, *(["--segmenter", "classical"] if classical else []), cwd=cwd)
+
+
+def analyze_after(change, *arguments, cwd):
+    """The same in a process whose program was changed before by some lines of Python."""
+    program = f"import sys\n{change}\nfrom runtime.cli import main\nsys.argv[0] = 'trichoscope'\nmain()"
+    return called(sys.executable, "-c", program, "analyze", *arguments, cwd=cwd)
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +46,7 @@ def folder(tmp_path_factory):
     masks.mkdir()
     cv2.imwrite(str(masks / "five_mask.png"), mask.astype(np.uint8) * 255)
     (folder / "scales.csv").write_text("image,um_per_px\nfive.png,8.0\nbald.png,8.0\n")
+    write_sample(folder / "dark")
     return folder
 
 
@@ -77,7 +90,8 @@ def test_a_picture_absent_from_the_table_of_scales_is_measured_without_one(folde
 
 
 def test_given_masks_are_used_instead_of_segmenting(folder):
-    done = analyze("five.png", "--use-masks", "masks", "--json", cwd=folder)
+    done = analyze("five.png", "--use-masks", "masks", "--json", cwd=folder, classical=False)
+    assert done.stderr == ""
     m = json.loads(done.stdout)
     assert m["models"] == {"segmenter": "given"}
     assert m["hair_count"] == 5
@@ -152,13 +166,85 @@ def test_two_pictures_of_one_stem_do_not_overwrite_each_other(folder, tmp_path):
         (["--um-per-px", "none.csv"], "neither a number"),
         (["--use-masks", "nowhere"], "no such folder of masks"),
         (["--masks", "notes.txt"], "cannot be made a folder"),
+        (["--segmenter", "best"], "'learned', 'classical'"),
+        (["--bundle", "nowhere"], "nowhere: no such bundle"),
+        (["--bundle", "masks"], "manifest.json"),
+        (["--bundle", "dark", "--segmenter", "classical"], "leave one of them out"),
+        (["--bundle", "dark", "--use-masks", "masks"], "leave one of them out"),
     ],
 )
 def test_a_wrong_option_is_refused_before_anything_is_measured(folder, arguments, says):
-    done = analyze("five.png", "--json", *arguments, cwd=folder)
+    done = analyze("five.png", "--json", *arguments, cwd=folder, classical=False)
     assert done.returncode == 2
     assert says in done.stderr
     assert done.stdout == ""
+
+
+def test_the_result_names_the_segmenter_that_found_its_hair(folder, tmp_path):
+    learned = analyze("five.png", "--bundle", "dark", "--masks", tmp_path, "--json", cwd=folder, classical=False)
+    assert (learned.returncode, learned.stderr) == (0, "")
+    m = json.loads(learned.stdout)
+    assert m["models"]["segmenter"].startswith("dark/1+")
+    assert m["timing_ms"]["segment"] > 0
+    assert m["empty_follicle_count"] is not None  # only a network sees openings
+    mask = cv2.imread(str(tmp_path / "five_mask.png"), cv2.IMREAD_UNCHANGED) > 0
+    truth = hairs_on_skin(FIVE)[1]
+    assert 2 * (truth & mask).sum() / (truth.sum() + mask.sum()) > 0.85
+    classical = json.loads(analyze("five.png", "--json", cwd=folder).stdout)
+    assert classical["models"] == {"segmenter": "classical/1"}
+    assert classical["empty_follicle_count"] is None
+
+
+def test_a_damaged_bundle_that_was_named_is_an_error(folder, tmp_path):
+    write_sample(tmp_path / "dark")
+    (tmp_path / "dark" / MODEL).write_bytes(b"damaged")
+    done = analyze(folder / "five.png", "--bundle", "dark", "--json", cwd=tmp_path, classical=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"dark/{MODEL}: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_without_the_programs_own_bundle_the_fall_back_is_told_in_one_line(folder):
+    change = "from pathlib import Path; from runtime.analysis import segmenters; segmenters.FACTORY = Path('/absent')"
+    done = analyze_after(change, "five.png", "more.jpg", "--json", cwd=folder)
+    assert done.returncode == 0
+    assert (
+        done.stderr
+        == "the classical mask is used instead of the learned one: /absent: no such bundle: name a folder with a manifest.json\n"
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [m["models"]["segmenter"] for m in lines] == ["classical/1"] * 2
+    assert [m["hair_count"] for m in lines] == [5, 5]
+
+
+FAILING = """
+from runtime.inference.errors import InferenceError
+from runtime.inference.onnx import OnnxBackend
+infer, calls = OnnxBackend._infer, []
+def fail(self, inputs):
+    calls.append(1)
+    if len(calls) > 5:  # trying it out, and one picture with its three mirror images
+        raise InferenceError("no memory for the network")
+    return infer(self, inputs)
+OnnxBackend._infer = fail
+"""
+
+
+def test_a_picture_on_which_the_network_fails_gets_the_classical_mask(folder):
+    done = analyze_after(FAILING, "five.png", "more.jpg", "--bundle", "dark", "--json", cwd=folder)
+    assert done.returncode == 0
+    five, more = [json.loads(line) for line in done.stdout.splitlines()]
+    assert five["models"]["segmenter"].startswith("dark/1+")
+    assert more["models"]["segmenter"] == "classical/1"
+    (line,) = done.stderr.splitlines()
+    assert "no memory for the network" in line
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["five.png", "--use-masks", "masks", "--json"]])
+def test_the_network_is_loaded_only_where_it_is_used(folder, arguments):
+    change = "import atexit; atexit.register(lambda: print('onnxruntime' in sys.modules, file=sys.stderr))"
+    done = analyze_after(change, *arguments, cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "False\n")
 
 
 def test_the_schema_that_is_printed_is_that_of_the_code():
