@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runtime.analysis.openings import opening_odds, opening_peaks
+
+
+def _spot(shape: tuple[int, int], x: float, y: float, height: float = 0.9, sigma: float = 5.0) -> np.ndarray:
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    return (height * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * sigma**2))).astype(np.float32)
+
+
+def test_an_end_before_an_opening_is_told_from_one_behind_it():
+    heat = _spot((120, 160), 80, 60)
+    position = np.array([[80.0, 52.0], [80.0, 20.0], [80.0, 60.0]])
+    outward = np.array([[0.0, 1.0], [0.0, -1.0], [1.0, 0.0]])
+    odds = opening_odds(heat, position, outward, np.full(3, 8.0))
+    assert odds[0] == pytest.approx(np.log(9), abs=0.01)
+    assert odds[1] < -6
+    assert odds[2] == pytest.approx(np.log(9), abs=0.01)
+
+
+def test_what_is_no_number_is_no_opening():
+    heat = np.full((40, 40), np.nan, np.float32)
+    assert opening_odds(heat, np.array([[20.0, 20.0]]), np.array([[1.0, 0.0]]), np.array([5.0]))[0] < -6
+    assert len(opening_peaks(heat, 0.3)) == 0
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.tuples(st.integers(1, 7), st.integers(1, 5)), max_size=6, unique=True))
+def test_every_opening_has_one_peak(places):
+    heat = np.zeros((240, 320), np.float32)
+    for x, y in places:
+        heat = np.maximum(heat, _spot(heat.shape, 40 * x, 40 * y))
+    found = opening_peaks(heat, 0.4)
+    assert len(found) == len(places)
+    for x, y in places:
+        assert np.hypot(*(found - (40 * x, 40 * y)).T).min() < 3
+
+
+def test_a_plateau_has_one_peak_and_a_weak_spot_none():
+    heat = np.zeros((100, 100), np.float32)
+    heat[40:48, 40:48] = 0.8
+    assert len(opening_peaks(heat, 0.5)) == 1
+    assert len(opening_peaks(_spot((100, 100), 50, 50, height=0.3), 0.5)) == 0
+    assert opening_peaks(np.zeros((1, 1), np.float32), 0.5).shape == (0, 2)
