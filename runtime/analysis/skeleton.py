@@ -1,8 +1,8 @@
 """From a mask of hair to its skeleton as a graph: ordered centre lines between the places where strands meet.
 
-The mask is thinned to one pixel (Zhang and Suen 1984, as scikit-image has it), pixels where three or more branches meet
-become nodes, and what lies between becomes segments whose pixels are put in order by one breadth-first walk over all of
-them at once. Everything is held in flat arrays with offsets, so that later stages work on all segments in one operation.
+The mask is thinned to one pixel, pixels where three or more branches meet become nodes, and what lies between becomes segments
+whose pixels are put in order by one breadth-first walk over all of them at once. Everything is held in flat arrays with offsets,
+so that later stages work on all segments in one operation.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import breadth_first_order, connected_components
-from skimage.morphology import skeletonize
 
-from runtime.analysis.pieces import boxed, small_gaps
+from runtime.analysis.pieces import small_gaps
+from runtime.analysis.thinning import thinned
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -27,7 +27,6 @@ FREE, BORDER = -1, -2
 PADDING_PX = 16  # the mask is continued outwards by this much, so that hair cut by the border does not fork at it
 ALONG_WIDTHS = 6.0  # hair that meets the border over more than this many widths runs along it
 SMOOTHING_PX = 3  # half window of the moving mean over the pixel staircase
-PIECE_PX = 4000  # thinning a piece by itself costs as much again as so many pixels
 PINHOLE_WIDTHS = 0.5  # a hole smaller than a square of this many hair widths is glint or noise, not skin
 
 # the eight neighbours in circular order, as (dy, dx)
@@ -77,29 +76,11 @@ def skeleton_graph(mask: NDArray[np.bool_]) -> SkeletonGraph:
     # without any background OpenCV's distances are infinite: no strand is wider than the picture
     distance = np.minimum(cv2.distanceTransform(padded, cv2.DIST_L2, 5)[inside], min(hair.shape) / 2 + 1)
     # a strip of width w has distances 0.5 … w/2 + 0.5 (pixel centres to the first background pixel's centre): half width is d - 0.5
-    rows, columns = np.divmod(np.flatnonzero(thinned(padded)[inside]), hair.shape[1])
+    rows, columns = np.divmod(np.flatnonzero(thinned(padded.view(np.bool_))[inside]), hair.shape[1])
     if not len(rows):
         return _empty(hair.shape)
     radius = np.maximum(distance[rows, columns].astype(np.float64) - 0.5, 0.5)
     return _graph(rows, columns, radius, hair.shape)
-
-
-def thinned(hair: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """The skeleton's pixels, bool of the shape of `hair` (0/1).
-
-    Every pass of the thinning walks over the whole picture, as many times as the thickest strand is thick. Pieces do not touch one
-    another, so that each can be thinned in its own box with the same result: less work where hair is short, more where it is one net.
-    """
-    labels, boxes = boxed(hair.view(np.bool_), 8)
-    area = (boxes[1:, 2] - boxes[1:, 0]) * (boxes[1:, 3] - boxes[1:, 1])
-    if area.sum() + PIECE_PX * area.size > hair.size:
-        whole: NDArray[np.bool_] = skeletonize(hair.view(np.bool_))  # type: ignore[no-untyped-call]
-        return whole
-    thin = np.zeros(hair.shape, np.bool_)
-    for piece, (left, top, right, bottom) in enumerate(boxes[1:].tolist(), 1):
-        box = slice(top, bottom), slice(left, right)
-        thin[box] |= skeletonize(labels[box] == piece)  # type: ignore[no-untyped-call]
-    return thin
 
 
 def fill_pinholes(hair: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from scipy.ndimage import label
 from skimage.morphology import skeletonize
 
-from runtime.analysis.skeleton import BORDER, FREE, fill_pinholes, skeleton_graph, thinned
+from runtime.analysis.skeleton import BORDER, FREE, fill_pinholes, skeleton_graph
 from tests.runtime.strokes import arc, drawn
 
 
@@ -85,15 +85,3 @@ def test_every_skeleton_pixel_lies_in_a_segment_or_at_a_node(seed: int) -> None:
     ridge = skeletonize(mask)  # type: ignore[no-untyped-call]
     inner = ridge[4:-4, 4:-4].sum()
     assert len(graph.points) >= inner - 6 * label(mask)[1] - 12 * max(len(graph.nodes), 1)
-
-
-@given(st.integers(0, 10_000))
-@settings(max_examples=20, derandomize=True)
-def test_pieces_are_thinned_as_the_whole_picture_is(seed: int) -> None:
-    random = np.random.default_rng(seed)
-    strokes = []
-    for _ in range(8):
-        start = random.uniform(10, 230, 2)
-        strokes.append(([tuple(start), tuple(start + random.uniform(-40, 40, 2))], random.uniform(1.5, 12)))
-    mask, _ = drawn(strokes, 240, 240)  # type: ignore[arg-type]
-    assert np.array_equal(thinned(mask.astype(np.uint8)), skeletonize(mask))  # type: ignore[no-untyped-call]
