@@ -29,7 +29,7 @@ def read_source(settings: AnalysisSettings) -> SegmenterSource:
     if settings.segmenter == "classical":
         return SegmenterSource(None, None)
     try:
-        return SegmenterSource(read_bundle(settings.bundle or FACTORY), None)
+        return SegmenterSource(_read(settings.bundle or FACTORY), None)
     except BundleError as problem:
         return SegmenterSource(None, f"{INSTEAD}: {problem}")
 
@@ -47,7 +47,7 @@ def segmenter_asked_for(
         BundleError: the named bundle is missing, damaged, or holds what this program does not take.
     """
     if folder is not None and kind == "learned":
-        return FallingBackSegmenter(LearnedSegmenter(read_bundle(folder), threads=threads, flips=flips))
+        return FallingBackSegmenter(LearnedSegmenter(_read(folder), threads=threads, flips=flips))
     return make_segmenter(read_source(AnalysisSettings(segmenter=kind)), threads=threads, flips=flips)
 
 
@@ -64,3 +64,11 @@ def make_segmenter(source: SegmenterSource, *, threads: int, flips: bool = False
         return FallingBackSegmenter(LearnedSegmenter(source.bundle, threads=threads, flips=flips))
     except BundleError as problem:  # it is whole, and its network does something else than it should
         return FallingBackSegmenter(None, f"{INSTEAD}: {problem}")
+
+
+def _read(folder: Path) -> Bundle:
+    """The bundle in `folder`. Raises BundleError also where the folder cannot even be looked at."""
+    try:
+        return read_bundle(folder)
+    except OSError as problem:
+        raise BundleError(f"{folder}: {problem.strerror or problem}: name a folder that this user may read") from problem

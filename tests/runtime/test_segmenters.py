@@ -11,9 +11,10 @@ import structlog
 from runtime.analysis.classical import ClassicalSegmenter
 from runtime.analysis.fallback import INSTEAD, LOGGED, STAY_AFTER, FallingBackSegmenter
 from runtime.analysis.learned import LearnedSegmenter
-from runtime.analysis.segmenters import make_segmenter, read_source
+from runtime.analysis.segmenters import make_segmenter, read_source, segmenter_asked_for
 from runtime.analysis.settings import AnalysisSettings
 from runtime.bundles import reader
+from runtime.bundles.errors import BundleError
 from runtime.inference.errors import InferenceError
 from runtime.inference.onnx import OnnxBackend
 from tests.runtime.bundle_samples import MODEL, changed_manifest, segmenter_role, write_sample
@@ -94,6 +95,15 @@ def test_without_a_bundle_that_can_be_used_the_classical_segmenter_serves_and_sa
         found, wanted = segmenter.segment(PICTURE), ClassicalSegmenter().segment(PICTURE)
         assert np.array_equal(found.mask, wanted.mask)
         assert segmenter.failures == 0
+
+
+def test_a_folder_that_cannot_be_looked_at_is_told_alike(tmp_path):
+    source = read_source(AnalysisSettings(bundle=tmp_path / ("a" * 300)))
+    assert source.bundle is None
+    assert source.problem is not None
+    assert "File name too long" in source.problem
+    with pytest.raises(BundleError, match="File name too long"):
+        segmenter_asked_for("learned", tmp_path / ("a" * 300), threads=1)
 
 
 def test_a_whole_bundle_serves_several_segmenters_from_one_reading(tmp_path, monkeypatch):
