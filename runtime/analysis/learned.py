@@ -223,10 +223,9 @@ class LearnedSegmenter:
         wanted = {"hair": (1, 1, side, side), "marks": (1, MARKS, side // 2, side // 2), "features": (1, len(self._trust[0]))}
         for name, shape in wanted.items():
             got = found.get(name)
-            if got is None or got.shape != shape:
-                raise BundleError(
-                    f"{self._name}: output {name!r} is {None if got is None else got.shape}, {shape} was promised: make the bundle again"
-                )
+            if got is None or got.shape != shape or got.dtype.kind != "f":
+                there = "missing" if got is None else f"{got.dtype} {got.shape}"
+                raise BundleError(f"{self._name}: output {name!r} is {there}, float {shape} was promised: make the bundle again")
             if not np.isfinite(got).all():
                 raise BundleError(f"{self._name}: output {name!r} is not finite: make the bundle again")
 

@@ -136,6 +136,31 @@ def test_a_network_that_breaks_the_manifests_promise_is_refused(tmp_path):
     assert MODEL in write_sample(tmp_path / "good", model=dark_is_hair()).content
 
 
+class _Words:
+    """A backend whose network answers in words where numbers were promised."""
+
+    name = "words"
+
+    def activate(self) -> None:
+        pass
+
+    def deactivate(self) -> None:
+        pass
+
+    def infer(self, inputs):
+        side = next(iter(inputs.values())).shape[1]
+        return {
+            "hair": np.full((1, 1, side, side), "hair"),
+            "marks": np.zeros((1, 3, side // 2, side // 2), np.float32),
+            "features": np.zeros((1, 3), np.float32),
+        }
+
+
+def test_a_network_that_answers_in_words_is_refused(bundle):
+    with pytest.raises(BundleError, match="'hair' is <U4"):
+        LearnedSegmenter(bundle, backend=lambda model: _Words())
+
+
 @pytest.mark.skipif(not FACTORY.is_dir(), reason="no factory bundle in this checkout")
 def test_the_factory_bundle_is_whole_small_and_finds_hair():
     bundle = read_bundle(FACTORY)
