@@ -8,9 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.analysis.alongside import parted
+from runtime.analysis.alongside import running_beside
+from runtime.analysis.breadth import breadth_of
 from runtime.analysis.confidence import with_confidence
 from runtime.analysis.continuation import continuations
+from runtime.analysis.courses import percentiles
 from runtime.analysis.hairs import HairPath
 from runtime.analysis.leftover import ends_near, unexplained
 from runtime.analysis.skeleton import BORDER, Floats, Ints, SkeletonGraph, arc_lengths, skeleton_graph
@@ -22,6 +24,7 @@ COLOUR_SAMPLES = 9
 EXTEND_WIDTHS, FREE_EXTEND_WIDTHS = 12.0, 2.0  # how far an end at a meeting, or a free one, is carried on inside the mask
 VISIBLE_SHARE = 1.0  # of the length that counts: so much must be seen outside meetings, where strands are cut back
 CLAIM_SHARE = 0.7  # of its width within which a hair explains what else runs there
+OWN_PERCENTILE = 25.0  # of a hair's sections: the mask is only ever wider than its hair
 RELIABLE = 0.8  # in a mask of which more is doubtful, what hairs leave over is mostly their rims and shadows
 NEAR_WIDTHS = 1.0  # a hair that ends within this many usual widths of a stretch left over goes on there
 REACHES = (14.0, 30.0, 60.0)  # hair widths: near ends are joined first, what they then show of their bend guides the far ones
@@ -38,9 +41,16 @@ def trace_hairs(graph: SkeletonGraph, mask: NDArray[np.bool_], image: NDArray[np
     strands = strands_of(graph)
     if not len(strands):
         return ()
-    hairs = parted(_distinct(*extended(_continued(strands, mask, image), mask), mask.shape), mask, MIN_VISIBLE_PX)
-    more = _left_over(hairs, mask, image) if hairs and reliability >= RELIABLE else ()
-    return with_confidence((*hairs, *more), reliability)
+    hairs = _distinct(*extended(_continued(strands, mask, image), mask), mask.shape)
+    if not hairs:
+        return ()
+    breadth = breadth_of(hairs, mask)
+    beside = running_beside(hairs, breadth, mask.shape, MIN_VISIBLE_PX)
+    more: tuple[HairPath, ...] = ()
+    if reliability >= RELIABLE:
+        own = np.concatenate([breadth.own(OWN_PERCENTILE), [path.diameter_px for path in beside]])
+        more = _left_over((*hairs, *beside), own, mask, image)
+    return with_confidence((*hairs, *beside, *more), reliability)
 
 
 def _continued(strands: Strands, mask: NDArray[np.bool_], image: NDArray[np.uint8]) -> Strands:
@@ -52,9 +62,9 @@ def _continued(strands: Strands, mask: NDArray[np.bool_], image: NDArray[np.uint
     return strands
 
 
-def _left_over(hairs: tuple[HairPath, ...], mask: NDArray[np.bool_], image: NDArray[np.uint8]) -> tuple[HairPath, ...]:
-    """The hairs in what `hairs` leave unexplained of the mask, unless one of `hairs` ends there: that one goes on."""
-    rest, usual = unexplained(hairs, mask, MIN_VISIBLE_PX)
+def _left_over(hairs: tuple[HairPath, ...], own: Floats, mask: NDArray[np.bool_], image: NDArray[np.uint8]) -> tuple[HairPath, ...]:
+    """The hairs in what `hairs`, `own` px wide, leave unexplained of the mask, unless one of `hairs` ends there: that one goes on."""
+    rest, usual = unexplained(hairs, own, mask, MIN_VISIBLE_PX)
     if not rest.any():
         return ()
     strands = strands_of(skeleton_graph(rest))
@@ -62,7 +72,8 @@ def _left_over(hairs: tuple[HairPath, ...], mask: NDArray[np.bool_], image: NDAr
         return ()
     strands = _continued(strands, mask, image)
     more = _distinct(strands, np.ones(len(strands.points), bool), mask.shape)
-    return tuple(hair for hair in more if not ends_near(hair.points, hairs, NEAR_WIDTHS * usual))
+    tips = np.concatenate([[path.points[0], path.points[-1]] for path in hairs])
+    return tuple(hair for hair in more if not ends_near(hair.points, tips, NEAR_WIDTHS * usual))
 
 
 def strand_colours(strands: Strands, image: NDArray[np.uint8]) -> Floats:
@@ -95,20 +106,21 @@ def _chains(partner: Ints) -> list[list[int]]:
 
 def joined(strands: Strands, partner: Ints) -> Strands:
     """Longer strands: each chain of `strands` whose ends are partners as one."""
-    values = np.column_stack([strands.points, strands.radius_px])
-    pieces, counts, node = [], [], []
-    for chain in _chains(partner):
-        count = 0
-        for enter in chain[::2]:
-            piece = values[strands.offsets[enter // 2] : strands.offsets[enter // 2 + 1]]
-            pieces.append(piece[::-1] if enter % 2 else piece)
-            count += len(piece)
-        counts.append(count)
-        node += [strands.node[chain[0]], strands.node[chain[-1]]]
-    flat, offsets = np.concatenate(pieces), np.concatenate([[0], np.cumsum(counts)])
+    chains = _chains(partner)
+    enter = np.array([end for chain in chains for end in chain[::2]], np.int64)
+    node = strands.node[[end for chain in chains for end in (chain[0], chain[-1])]]
+    sizes = np.diff(strands.offsets)[enter // 2]
+    stops = np.cumsum(sizes)
+    which = np.repeat(np.arange(len(enter)), sizes)
+    along = np.arange(len(which)) - (stops - sizes)[which]
+    backwards = (enter % 2 == 1)[which]
+    pick = np.where(backwards, strands.offsets[enter // 2 + 1][which] - 1 - along, strands.offsets[enter // 2][which] + along)
+    flat = np.column_stack([strands.points, strands.radius_px])[pick]
+    last = np.cumsum([len(chain) // 2 for chain in chains])
+    offsets = np.concatenate([[0], stops[last - 1]])
     arc = arc_lengths(flat[:, :2], offsets)
-    spans = np.stack([np.zeros(len(counts)), arc[offsets[1:] - 1]], axis=1)
-    return resampled(flat, arc, offsets, np.arange(len(counts)), spans, np.asarray(node, np.int64))
+    spans = np.stack([np.zeros(len(chains)), arc[offsets[1:] - 1]], axis=1)
+    return resampled(flat, arc, offsets, np.arange(len(chains)), spans, node)
 
 
 def extended(strands: Strands, mask: NDArray[np.bool_]) -> tuple[Strands, NDArray[np.bool_]]:
@@ -135,18 +147,17 @@ def extended(strands: Strands, mask: NDArray[np.bool_]) -> tuple[Strands, NDArra
     hair = within & mask[np.clip(at[:, :, 1], 0, height - 1), np.clip(at[:, :, 0], 0, width - 1)]
     hair &= steps <= limit[:, None]
     count = np.where(hair.all(1), len(steps), hair.argmin(1))
-    pieces, sizes = [], []
-    for k in range(len(strands)):
-        own = slice(strands.offsets[k], strands.offsets[k + 1])
-        before, after = way[2 * k, : count[2 * k]][::-1], way[2 * k + 1, : count[2 * k + 1]]
-        pieces.append(np.concatenate([before, strands.points[own], after]))
-        sizes.append((len(before), len(after)))
-    grown = np.array(sizes)
-    offsets = np.concatenate([[0], np.cumsum(np.diff(strands.offsets) + grown.sum(1))])
-    radius = np.concatenate(
-        [np.pad(strands.radius_px[strands.offsets[k] : strands.offsets[k + 1]], sizes[k], mode="edge") for k in range(len(strands))]
-    )
-    points = np.concatenate(pieces)
+    grown = count.reshape(-1, 2)
+    sizes = np.diff(strands.offsets)
+    offsets = np.concatenate([[0], np.cumsum(sizes + grown.sum(1))])
+    # one strand's points before its first, from the farthest on, its own, and those after its last
+    first, last = offsets[:-1] + grown[:, 0], offsets[1:] - grown[:, 1]
+    points, radius = np.empty((offsets[-1], 2)), np.empty(offsets[-1])
+    own = np.arange(len(strands.points)) + np.repeat(first - strands.offsets[:-1], sizes)
+    points[own], radius[own] = strands.points, strands.radius_px
+    end, step = np.nonzero(np.arange(len(steps)) < count[:, None])
+    added = np.where(end % 2 == 0, first[end // 2] - 1 - step, last[end // 2] + step)
+    points[added], radius[added] = way[end, step], radius[np.where(end % 2 == 0, first[end // 2], last[end // 2] - 1)]
     index = np.arange(len(points))
     which = np.repeat(np.arange(len(strands)), np.diff(offsets))
     # beyond a free end there is nothing but the hair's own blunt end
@@ -157,24 +168,38 @@ def extended(strands: Strands, mask: NDArray[np.bool_]) -> tuple[Strands, NDArra
 
 def _distinct(strands: Strands, seen: NDArray[np.bool_], shape: tuple[int, ...]) -> tuple[HairPath, ...]:
     """Strands that show MIN_VISIBLE_PX of hair not already explained by longer ones, by those of their points that are `seen`."""
-    lengths = strands.lengths_px
+    lengths, offsets = strands.lengths_px, strands.offsets
     claimed = np.zeros(shape[:2], np.uint8)
-    hairs = []
-    for k in np.argsort(-lengths, kind="stable"):
-        own = slice(strands.offsets[k], strands.offsets[k + 1])
-        points, radius = strands.points[own], strands.radius_px[own]
+    # fits may carry an end just over the rim
+    within = np.clip(strands.points, 0, [shape[1] - 1, shape[0] - 1])
+    pixels = np.rint(within).astype(np.int64)
+    at, courses = pixels[:, 1] * shape[1] + pixels[:, 0], np.rint(strands.points).astype(np.int32)
+    which = np.repeat(np.arange(len(strands)), np.diff(offsets))
+    claim = np.maximum(np.rint(CLAIM_SHARE * 2.0 * percentiles(strands.radius_px, which, len(strands), 50.0)), 1).astype(int).tolist()
+    chosen = []
+    for k in np.argsort(-lengths, kind="stable").tolist():
         if lengths[k] < MIN_VISIBLE_PX:
-            continue
-        columns = np.clip(np.rint(points[:, 0]).astype(np.int64), 0, shape[1] - 1)
-        rows = np.clip(np.rint(points[:, 1]).astype(np.int64), 0, shape[0] - 1)
-        new = (claimed[rows, columns] == 0) & seen[own]
-        if new.sum() * STEP_PX < MIN_VISIBLE_PX * VISIBLE_SHARE:
-            continue
-        width = max(1, round(CLAIM_SHARE * 2.0 * float(np.median(radius))))
-        cv2.polylines(claimed, [np.rint(points).astype(np.int32)], False, 1, width)
-        pick = np.unique(np.rint(np.linspace(0, len(points) - 1, max(2, round(lengths[k] / SPACING_PX) + 1))).astype(np.int64))
-        widths = 2.0 * radius[pick]
-        course = np.clip(points[pick], 0, [shape[1] - 1, shape[0] - 1])  # fits may carry an end just over the rim
-        border = bool((strands.node[[2 * k, 2 * k + 1]] == BORDER).any())
-        hairs.append(HairPath(course, widths, float(np.median(widths)), float("nan"), float(lengths[k]), False, 1.0, border))
-    return tuple(hairs)
+            break
+        own = slice(offsets[k], offsets[k + 1])
+        new = np.count_nonzero((claimed.ravel()[at[own]] == 0) & seen[own])
+        if new * STEP_PX >= MIN_VISIBLE_PX * VISIBLE_SHARE:
+            cv2.polylines(claimed, [courses[own]], False, 1, claim[k])
+            chosen.append(k)
+    return _spaced(strands, within, np.array(chosen, np.int64))
+
+
+def _spaced(strands: Strands, points: Floats, chosen: Ints) -> tuple[HairPath, ...]:
+    """The strands `chosen` as hairs, their courses, `points` (n, 2), thinned out to about SPACING_PX."""
+    lengths, sizes = strands.lengths_px[chosen], np.diff(strands.offsets)[chosen]
+    counts = np.maximum(np.rint(lengths / SPACING_PX).astype(np.int64) + 1, 2)
+    stops = np.cumsum(counts)
+    which = np.repeat(np.arange(len(chosen)), counts)
+    place = np.arange(len(which)) - (stops - counts)[which]
+    pick = strands.offsets[chosen][which] + np.rint(place * ((sizes - 1) / (counts - 1))[which]).astype(np.int64)
+    course, widths = points[pick], 2.0 * strands.radius_px[pick]
+    diameters = percentiles(widths, which, len(chosen), 50.0).tolist()
+    border = (strands.node.reshape(-1, 2)[chosen] == BORDER).any(1).tolist()
+    return tuple(
+        HairPath(course[first:stop], widths[first:stop], diameters[k], float("nan"), length, False, 1.0, border[k])
+        for k, (first, stop, length) in enumerate(zip((stops - counts).tolist(), stops.tolist(), lengths.tolist(), strict=True))
+    )

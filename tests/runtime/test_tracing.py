@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runtime.analysis.breadth import breadth_of
 from runtime.analysis.continuation import best_pairs
 from runtime.analysis.leftover import unexplained
 from runtime.analysis.skeleton import skeleton_graph
@@ -105,11 +106,11 @@ def test_what_is_unexplained_is_the_hair_that_was_not_found() -> None:
     mask, _ = drawn(strokes)
     known = traced(mask)
     both, _ = drawn([*strokes, ([(20, 205), (300, 205)], 9)])
-    rest, usual = unexplained(known, both, 24.0)
+    rest, usual = unexplained(known, breadth_of(known, both).own(25.0), both, 24.0)
     assert usual == pytest.approx(9, abs=1)
     assert rest[205, 40:280].all()
     assert not rest[:190].any()
-    assert not unexplained(known, mask, 24.0)[0].any()
+    assert not unexplained(known, breadth_of(known, mask).own(25.0), mask, 24.0)[0].any()
 
 
 def test_confidence_grows_with_length_and_with_the_masks_reliability() -> None:
