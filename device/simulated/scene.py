@@ -82,17 +82,21 @@ def render_frame(seed: int, *, width: int = 640, height: int = 480, kind: Kind =
         ValueError: an unknown kind, or a size below MIN_SIDE or above MAX_PIXELS.
     """
     scene = render_scene(seed, width=width, height=height, kind=kind, um_per_px=um_per_px)
-    recipe = scene.recipe
-    rng = np.random.default_rng([seed, 7])
-    shape = (height, width)
-    lit = scene.picture * (vignette(shape, recipe.vignetting, tuple(rng.normal(0, 0.12, 2))) * np.float32(recipe.gain))[..., None]
-    lit *= np.array(recipe.tint_bgr, np.float32)
-    larger = width / 640
-    moved = motion(np.clip(lit, 0, 1), recipe.motion_px * larger, recipe.motion_rad)
-    seen = lateral_colour(defocus(moved, recipe.defocus_px * larger), recipe.chroma_px * larger)
-    jpeg = jpeg_bytes(expose(seen, rng, noise=recipe.noise, sharpen=recipe.sharpen, bayer=recipe.bayer), recipe.jpeg_quality)
+    jpeg = photograph(scene.picture, scene.recipe, np.random.default_rng([seed, 7]), larger=width / 640)
     image = np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), np.uint8)
     return RenderedFrame(image, jpeg, scene.mask & ~scene.faint, scene.truth, scene.truth.um_per_px, scene.field, scene.faint)
+
+
+def photograph(picture: Picture, recipe: Recipe, rng: np.random.Generator, *, larger: float = 1.0) -> bytes:
+    """JPEG of a scene's picture, or of a part of it, as lens and sensor of the recipe deliver it; `rng` draws the noise and the light.
+
+    The recipe's pixels are those of a picture 640 px wide; `larger` is what one of them measures in `picture`, px.
+    """
+    lit = picture * (vignette(picture.shape[:2], recipe.vignetting, tuple(rng.normal(0, 0.12, 2))) * np.float32(recipe.gain))[..., None]
+    lit *= np.array(recipe.tint_bgr, np.float32)
+    moved = motion(np.clip(lit, 0, 1), recipe.motion_px * larger, recipe.motion_rad)
+    seen = lateral_colour(defocus(moved, recipe.defocus_px * larger), recipe.chroma_px * larger)
+    return jpeg_bytes(expose(seen, rng, noise=recipe.noise, sharpen=recipe.sharpen, bayer=recipe.bayer), recipe.jpeg_quality)
 
 
 def render_scene(
