@@ -28,6 +28,10 @@ GAP_MOST = 6.0  # what the widest gap costs: a flake may hide any length of hair
 GAP_OVER_SEEN = 2.0  # … but what is hidden must be little against what is seen on either side: short hairs stand in line
 REACH_PX = 24.0  # looked for beyond the reach in hair widths that is asked for
 REACH_PERCENTILE = 90.0  # of all ends' reaches, the farthest looked for: one blob must not make every end a neighbour
+FACING = -0.5  # ends face one another below this product of their directions
+MOST_AT_ONCE = 1200  # of more ends a table of all pairs costs more than a search tree
+FEW_LINKS = 6
+Link = tuple[int, int, float]  # two ends and what joining them gains
 UNMATCHED = 6.0  # what leaving one end unmatched costs; a pair may cost up to twice that
 CHORD_SAMPLES = 12
 CHORD_HALF_WIDTH = 0.35  # a hair is looked for on its way along its middle and this share of its width to either side
@@ -55,12 +59,18 @@ def _candidates(ends: Ends, node: Ints, reach_widths: float) -> tuple[Ints, Ints
     if len(open_ends) < 2:
         return open_ends[:0], open_ends[:0]
     reach = REACH_PX + reach_widths * width
-    pairs = cKDTree(at).query_pairs(float(np.percentile(reach, REACH_PERCENTILE)), output_type="ndarray")
-    a, b = pairs[:, 0], pairs[:, 1]
-    first, second = open_ends[a], open_ends[b]
-    use = (first // 2 != second // 2) & ((ends.direction[first] * ends.direction[second]).sum(1) < -0.5)
-    use &= ((at[a] - at[b]) ** 2).sum(1) <= np.minimum(reach[a], reach[b]) ** 2
-    return first[use], second[use]
+    farthest = float(np.percentile(reach, REACH_PERCENTILE))
+    reach = np.minimum(reach, farthest)
+    direction = ends.direction[open_ends]
+    if len(open_ends) <= MOST_AT_ONCE:
+        a, b = np.nonzero(np.triu(direction @ direction.T < FACING))
+    else:
+        pairs = cKDTree(at).query_pairs(farthest, output_type="ndarray")
+        pairs = pairs[(direction[pairs[:, 0]] * direction[pairs[:, 1]]).sum(1) < FACING]
+        a, b = pairs[:, 0], pairs[:, 1]
+    x, y = (at[a] - at[b]).T
+    use = (x**2 + y**2 <= np.minimum(reach[a], reach[b]) ** 2) & (open_ends[a] // 2 != open_ends[b] // 2)
+    return open_ends[a[use]], open_ends[b[use]]
 
 
 def _cost(ends: Ends, colour: Floats, mask: NDArray[np.bool_], bend: float, first: Ints, second: Ints) -> Floats:
@@ -78,7 +88,8 @@ def _cost(ends: Ends, colour: Floats, mask: NDArray[np.bool_], bend: float, firs
     precision_first, precision_second = 1.0 / ends.curvature_variance[first], 1.0 / ends.curvature_variance[second]
     both = precision_first + precision_second
     curvature = (precision_first * ends.curvature[first] - precision_second * ends.curvature[second]) / both
-    turn = np.arctan2(out[:, 0] * back[:, 1] - out[:, 1] * back[:, 0], (out * back).sum(1)) - curvature * distance
+    bends = np.arctan2(out[:, 0] * back[:, 1] - out[:, 1] * back[:, 0], (out * back).sum(1))
+    turn = bends - curvature * distance
     fits = ends.turn_variance[first] + ends.turn_variance[second]
     turn_variance = TURN_SIGMA**2 + fits + distance**2 * (1.0 / both + (WANDER * bend) ** 2)
     # an arc leaves no offset from the mean heading of its ends; what remains grows with the error of their directions
@@ -88,12 +99,16 @@ def _cost(ends: Ends, colour: Floats, mask: NDArray[np.bool_], bend: float, firs
     cost += aside**2 / offset_variance + np.log(offset_variance / offset_base) / 2
     cost += (np.log(ends.width_px[first] / ends.width_px[second]) / WIDTH_SIGMA) ** 2 / 2
     cost += ((colour[first] - colour[second]) ** 2).mean(1) / COLOUR_SIGMA**2 / 2
-    bulge = np.arctan2(out[:, 0] * back[:, 1] - out[:, 1] * back[:, 0], (out * back).sum(1)) * distance / 8.0
-    hidden = _outside(ends.position[first], delta, bulge, width, mask) * distance
+    cost[ahead < -width] = np.inf
+    # only what could still be worth joining is looked at in the mask
+    near = np.flatnonzero(cost < 2.0 * UNMATCHED)
+    distance, width = distance[near], width[near]
+    bulge = bends[near] * distance / 8.0
+    hidden = _outside(ends.position[first[near]], delta[near], bulge, width, mask) * distance
     gap = hidden / (GAP_WIDTHS * width + GAP_PX)
-    seen = np.minimum(ends.strand_px[first], ends.strand_px[second])
-    cost += GAP_MOST * gap / (GAP_MOST + gap) + GAP_OVER_SEEN * hidden / np.maximum(seen, 1.0)
-    return np.asarray(np.where(ahead < -width, np.inf, cost))
+    seen = np.minimum(ends.strand_px[first[near]], ends.strand_px[second[near]])
+    cost[near] += GAP_MOST * gap / (GAP_MOST + gap) + GAP_OVER_SEEN * hidden / np.maximum(seen, 1.0)
+    return np.asarray(cost)
 
 
 def _outside(start: Floats, delta: Floats, bulge: Floats, width: Floats, mask: NDArray[np.bool_]) -> Floats:
@@ -104,20 +119,19 @@ def _outside(start: Floats, delta: Floats, bulge: Floats, width: Floats, mask: N
     # the arc lies on the side away from the turn
     aside = -bulge[:, None] * 4.0 * steps * (1.0 - steps)
     middle = start[:, None] + delta[:, None] * steps[:, None] + side[:, None] * aside[:, :, None]
-    outside = np.zeros(len(start))
-    for across in (-CHORD_HALF_WIDTH, 0.0, CHORD_HALF_WIDTH):
-        way = middle + (side * (across * width)[:, None])[:, None]
-        columns = np.clip(np.rint(way[:, :, 0]).astype(np.int64), 0, mask.shape[1] - 1)
-        rows = np.clip(np.rint(way[:, :, 1]).astype(np.int64), 0, mask.shape[0] - 1)
-        outside += 1.0 - mask[rows, columns].mean(1)
-    return np.asarray(outside / 3.0)
+    across = np.array([-CHORD_HALF_WIDTH, 0.0, CHORD_HALF_WIDTH])
+    way = middle[:, None] + (side[:, None] * (across * width[:, None])[:, :, None])[:, :, None]
+    columns = np.clip(np.rint(way[..., 0]).astype(np.int64), 0, mask.shape[1] - 1)
+    rows = np.clip(np.rint(way[..., 1]).astype(np.int64), 0, mask.shape[0] - 1)
+    return np.asarray(1.0 - mask[rows, columns].mean((1, 2)))
 
 
 def best_pairs(count: int, first: Ints, second: Ints, gain: Floats) -> Ints:
     """The matching of `count` ends with the largest sum of gains: partner of each end or -1, int64 (count,).
 
-    Each connected group of ends is solved as a symmetric assignment; its even rings are exact in one of two ways, an odd ring
-    (three ends that could each go on as each other) gives up its weakest link.
+    Of a connected group of ends with few links all matchings are tried; a larger one is solved as a symmetric assignment, whose even
+    rings are exact in one of two ways, and of which an odd ring (three ends that could each go on as each other) gives up its weakest
+    link.
     """
     partner = np.full(count, -1, np.int64)
     if not len(first):
@@ -127,9 +141,10 @@ def best_pairs(count: int, first: Ints, second: Ints, gain: Floats) -> Ints:
     bounds = np.flatnonzero(np.diff(group[first][order], prepend=-1, append=-2))
     for low, high in itertools.pairwise(bounds):
         links = order[low:high]
-        if len(links) == 1:
-            a, b = first[links[0]], second[links[0]]
-            partner[a], partner[b] = b, a
+        if len(links) <= FEW_LINKS:
+            few = list(zip(first[links].tolist(), second[links].tolist(), gain[links].tolist(), strict=True))
+            for i, j, _ in _best_of_few(few)[1]:
+                partner[i], partner[j] = j, i
             continue
         members, local = np.unique(np.concatenate([first[links], second[links]]), return_inverse=True)
         a, b = local[: len(links)], local[len(links) :]
@@ -139,6 +154,19 @@ def best_pairs(count: int, first: Ints, second: Ints, gain: Floats) -> Ints:
         for i, j in _rounded(choice, table):
             partner[members[i]], partner[members[j]] = members[j], members[i]
     return partner
+
+
+def _best_of_few(links: list[Link]) -> tuple[float, list[Link]]:
+    """(sum of gains, links) of the best of all sets of `links` that share no end."""
+    if len(links) < 2:
+        return sum(link[2] for link in links), links
+    (i, j, gain), rest = links[0], links[1:]
+    worth, without = _best_of_few(rest)
+    apart = [link for link in rest if i not in link[:2] and j not in link[:2]]
+    if len(apart) == len(rest):
+        return worth + gain, [links[0], *without]
+    more, having = _best_of_few(apart)
+    return (more + gain, [links[0], *having]) if more + gain > worth else (worth, without)
 
 
 def _rounded(choice: NDArray[np.intp], table: Floats) -> list[tuple[int, int]]:

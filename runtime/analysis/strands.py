@@ -32,6 +32,9 @@ FIT_SAMPLES = 20
 NOISE_PX = 0.5  # sideways error of a centre line …
 NOISE_WIDTHS = 0.04  # … and what each hair width adds: highlights, uneven edges
 CORRELATION_PX = 5.0  # errors nearer to one another than this are the same error
+TIP_PX = 4.0  # how far within its end a strand's width is first read
+FIT_DESIGN = np.stack([np.linspace(0.0, 1.0, FIT_SAMPLES) ** k for k in range(3)], axis=1)
+FIT_INVERSE = np.linalg.inv(FIT_DESIGN.T @ FIT_DESIGN)
 BEND_LIMITS = (5e-4, 1e-2)  # spread of curvature in a frame, rad per px: straight cut hair … curls
 BEND_STRAND_PX = 50.0  # strands from this length on tell how much hair bends here
 
@@ -180,31 +183,38 @@ def sample(values: Floats, arc: Floats, offsets: Ints, pieces: Ints, arcs: Float
     return np.asarray(values[left] * (1.0 - share) + values[right] * share)
 
 
-def fit_ends(strands: Strands) -> Ends:
-    """Position, direction and curvature of every end: a parabola through the last stretch, its curvature held to the frame's bend."""
+def along(values: Floats, offsets: Ints, strands: Ints, share: Floats) -> Floats:
+    """`values`, float64 (n, k), of evenly spaced points, at these shares (m,) of the given strands' length: float64 (m, k)."""
+    place = share * (offsets[strands + 1] - offsets[strands] - 1)
+    before = np.minimum(place.astype(np.int64), np.maximum(offsets[strands + 1] - offsets[strands] - 2, 0))
+    rest, at = (place - before)[:, None], offsets[strands] + before
+    return np.asarray(values[at] * (1.0 - rest) + values[np.minimum(at + 1, len(values) - 1)] * rest)
+
+
+def fit_ends(strands: Strands, bend: float) -> Ends:
+    """Position, direction and curvature of every end: a parabola through the last stretch, its curvature held to the frame's `bend`."""
     course, reach, width = _last_stretches(strands)
     noise = (NOISE_PX + NOISE_WIDTHS * width) ** 2
     noise = noise * np.maximum(1.0, FIT_SAMPLES * CORRELATION_PX / np.maximum(reach, 1.0))
-    along = np.linspace(0.0, 1.0, FIT_SAMPLES)
-    design = np.stack([np.ones_like(along), along, along**2], axis=1)
-    normal = np.broadcast_to(design.T @ design, (len(reach), 3, 3)).copy()
-    bend = frame_bend(strands)
-    # the parabola's second coefficient over the unit interval is half the curvature times the length squared
-    spread = bend * np.maximum(reach, 1.0) ** 2 / 2.0
-    normal[:, 2, 2] += noise / spread**2
-    inverse = np.linalg.inv(normal)
-    fitted = inverse @ (design.T @ course)
-    first, second = fitted[:, 1], fitted[:, 2]
+    length = np.maximum(reach, 1.0)
+    # least squares without the bend's constraint, the same for all ends …
+    free = np.einsum("ij,ejk->iek", FIT_INVERSE @ FIT_DESIGN.T, course)
+    # … and what the constraint adds, on one of the three unknowns only (Sherman and Morrison): the parabola's second coefficient
+    # over the unit interval is half the curvature times the length squared
+    hold = noise / (bend * length**2 / 2.0) ** 2
+    pull = hold / (1.0 + hold * FIT_INVERSE[2, 2])
+    position, first, second = free - FIT_INVERSE[:, 2, None, None] * (pull[:, None] * free[2])
+    slope_variance = FIT_INVERSE[1, 1] - pull * FIT_INVERSE[1, 2] ** 2
+    bend_variance = FIT_INVERSE[2, 2] - pull * FIT_INVERSE[2, 2] ** 2
     speed = np.maximum(np.hypot(first[:, 0], first[:, 1]), 1e-9)
     cross = first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]
-    length = np.maximum(reach, 1.0)
     # walking out of the strand instead of into it reverses the direction and the sense in which it turns
     return Ends(
-        position=fitted[:, 0],
+        position=position,
         direction=-first / speed[:, None],
         curvature=-2.0 * cross / speed**3,
-        turn_variance=noise * inverse[:, 1, 1] / length**2,
-        curvature_variance=4.0 * noise * inverse[:, 2, 2] / length**4,
+        turn_variance=noise * slope_variance / length**2,
+        curvature_variance=4.0 * noise * bend_variance / length**4,
         width_px=width,
         strand_px=np.repeat(strands.lengths_px, 2),
     )
@@ -212,16 +222,15 @@ def fit_ends(strands: Strands) -> Ends:
 
 def _last_stretches(strands: Strands) -> tuple[Floats, Floats, Floats]:
     """(courses (ends, FIT_SAMPLES, 2) from each end inwards, their lengths (ends,), the strand's width there (ends,))."""
-    lengths = np.repeat(strands.lengths_px, 2)
+    lengths = np.maximum(np.repeat(strands.lengths_px, 2), 1e-9)
     which = np.repeat(np.arange(len(strands)), 2)
-    inward = np.tile([1.0, -1.0], len(strands))
-    start = np.where(inward > 0, 0.0, lengths)
-    tip = sample(strands.radius_px[:, None], strands.arc_px, strands.offsets, which, start + inward * np.minimum(lengths, 4.0))
-    reach = np.minimum(lengths, np.maximum(FIT_WIDTHS * 2.0 * tip[:, 0], FIT_MIN_PX))
-    arcs = start[:, None] + inward[:, None] * reach[:, None] * np.linspace(0.0, 1.0, FIT_SAMPLES)
+    start, inward = np.tile([0.0, 1.0], len(strands)), np.tile([1.0, -1.0], len(strands))
+    near = start + inward * np.minimum(TIP_PX / lengths, 1.0)
+    tip = along(strands.radius_px[:, None], strands.offsets, which, near)[:, 0]
+    reach = np.minimum(lengths, np.maximum(FIT_WIDTHS * 2.0 * tip, FIT_MIN_PX))
+    share = start[:, None] + (inward * reach / lengths)[:, None] * np.linspace(0.0, 1.0, FIT_SAMPLES)
     values = np.column_stack([strands.points, strands.radius_px])
-    course = sample(values, strands.arc_px, strands.offsets, np.repeat(which, FIT_SAMPLES), arcs.ravel())
-    course = course.reshape(len(which), FIT_SAMPLES, 3)
+    course = along(values, strands.offsets, np.repeat(which, FIT_SAMPLES), share.ravel()).reshape(len(which), FIT_SAMPLES, 3)
     width = 2.0 * np.median(course[:, : FIT_SAMPLES // 2, 2], axis=1)
     return course[:, :, :2], reach, np.maximum(width, 1.0)
 
@@ -232,9 +241,7 @@ def frame_bend(strands: Strands) -> float:
     low, high = BEND_LIMITS
     if len(long) < 3:
         return float(np.sqrt(low * high))
-    lengths = strands.lengths_px[long]
-    arcs = (lengths[:, None] * [0.05, 0.5, 0.95]).ravel()
-    at = sample(strands.points, strands.arc_px, strands.offsets, np.repeat(long, 3), arcs).reshape(-1, 3, 2)
+    at = along(strands.points, strands.offsets, np.repeat(long, 3), np.tile([0.05, 0.5, 0.95], len(long))).reshape(-1, 3, 2)
     chord = at[:, 2] - at[:, 0]
     sagitta = at[:, 1] - (at[:, 0] + at[:, 2]) / 2.0
     span = np.maximum(np.hypot(chord[:, 0], chord[:, 1]), 1.0)

@@ -16,11 +16,11 @@ from runtime.analysis.courses import percentiles
 from runtime.analysis.hairs import HairPath
 from runtime.analysis.leftover import ends_near, unexplained
 from runtime.analysis.skeleton import BORDER, Floats, Ints, SkeletonGraph, arc_lengths, skeleton_graph
-from runtime.analysis.strands import STEP_PX, Strands, fit_ends, frame_bend, resampled, sample, strands_of
+from runtime.analysis.strands import STEP_PX, Strands, along, fit_ends, frame_bend, resampled, strands_of
 
 SPACING_PX = 4.0
 MIN_VISIBLE_PX = 24.0  # a hair counts from this visible length on (design, section 3)
-COLOUR_SAMPLES = 9
+COLOUR_SAMPLES = 9  # odd: the median is one of them
 EXTEND_WIDTHS, FREE_EXTEND_WIDTHS = 12.0, 2.0  # how far an end at a meeting, or a free one, is carried on inside the mask
 VISIBLE_SHARE = 1.0  # of the length that counts: so much must be seen outside meetings, where strands are cut back
 CLAIM_SHARE = 0.7  # of its width within which a hair explains what else runs there
@@ -55,10 +55,16 @@ def trace_hairs(graph: SkeletonGraph, mask: NDArray[np.bool_], image: NDArray[np
 
 def _continued(strands: Strands, mask: NDArray[np.bool_], image: NDArray[np.uint8]) -> Strands:
     """`strands` joined to whole hairs, near ends first."""
+    bend = frame_bend(strands)
+    ends, colours = fit_ends(strands, bend), strand_colours(strands, image)
     for reach in REACHES:
-        bend = frame_bend(strands)
-        partner = continuations(fit_ends(strands), strands.node, strand_colours(strands, image), mask, bend, reach)
+        partner = continuations(ends, strands.node, colours, mask, bend, reach)
+        if (partner < 0).all():
+            continue
         strands = joined(strands, partner)
+        if reach < REACHES[-1]:
+            bend = frame_bend(strands)
+            ends, colours = fit_ends(strands, bend), strand_colours(strands, image)
     return strands
 
 
@@ -79,12 +85,11 @@ def _left_over(hairs: tuple[HairPath, ...], own: Floats, mask: NDArray[np.bool_]
 def strand_colours(strands: Strands, image: NDArray[np.uint8]) -> Floats:
     """Median colour along each strand's centre line, float64 (ends, 3); both ends of a strand have the same."""
     count = len(strands)
-    arcs = strands.lengths_px[:, None] * np.linspace(0.0, 1.0, COLOUR_SAMPLES)
-    which = np.repeat(np.arange(count), COLOUR_SAMPLES)
-    at = np.rint(sample(strands.points, strands.arc_px, strands.offsets, which, arcs.ravel())).astype(np.int64)
+    shares = np.tile(np.linspace(0.0, 1.0, COLOUR_SAMPLES), count)
+    at = np.rint(along(strands.points, strands.offsets, np.repeat(np.arange(count), COLOUR_SAMPLES), shares)).astype(np.int64)
     seen = image[np.clip(at[:, 1], 0, image.shape[0] - 1), np.clip(at[:, 0], 0, image.shape[1] - 1)]
-    colour = np.median(seen.reshape(count, COLOUR_SAMPLES, -1).astype(np.float64), axis=1)
-    return np.repeat(colour, 2, axis=0)
+    colour = np.sort(seen.reshape(count, COLOUR_SAMPLES, -1), axis=1)[:, COLOUR_SAMPLES // 2]
+    return np.repeat(colour.astype(np.float64), 2, axis=0)
 
 
 def _chains(partner: Ints) -> list[list[int]]:
@@ -129,7 +134,7 @@ def extended(strands: Strands, mask: NDArray[np.bool_]) -> tuple[Strands, NDArra
     Centre lines stop half a width short of a blunt end, and where a hair joins another at a sharp angle far short of it: there both
     run on in one stretch of mask.
     """
-    ends = fit_ends(strands)
+    ends = fit_ends(strands, frame_bend(strands))
     limit = np.where(strands.node >= 0, EXTEND_WIDTHS, FREE_EXTEND_WIDTHS) * ends.width_px
     # no farther than the fit is good for: half a width of doubt
     doubt = np.sqrt(np.maximum(ends.width_px, 2.0) / np.sqrt(np.maximum(ends.curvature_variance, 1e-12)))
