@@ -25,8 +25,8 @@ def root() -> None:
 def segmenter(
     recipe: Annotated[str, typer.Option(help="cpu (two cores, ≤ 90 minutes), gpu, or smoke (seconds: proves that it runs).")] = "cpu",
     out: Annotated[Path, typer.Option(help="Folder of the training: scenes, checkpoint, curves, bundle.")] = Path("training"),
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed is another training.")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint, with its recipe and seed.")] = False,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Another seed is another training.")] = 1,
     steps: Annotated[int, typer.Option(min=0, help="Another number of steps than the recipe's; 0 keeps it.")] = 0,
 ) -> None:
     """Train the live segmenter and write its bundle."""
@@ -40,22 +40,21 @@ def segmenter(
     from export.errors import TrainingError
     from export.training.checkpoint import NAME
     from export.training.recipe import RECIPES
-    from export.training.segmenter import SegmenterTraining, Watcher
+    from export.training.segmenter import SegmenterTraining, Watcher, device_for
 
     console = Console(stderr=True)
     try:
         if recipe not in RECIPES:
             raise TrainingError(f"{recipe!r} is no recipe: choose {', '.join(RECIPES)}")
         chosen = dataclasses.replace(RECIPES[recipe], steps=steps or RECIPES[recipe].steps)
-        device = "cuda" if torch.cuda.is_available() and recipe == "gpu" else "cpu"
         # on two cores the process that cuts crops needs a third of one: all of them compute
         torch.set_num_threads(max(1, os.cpu_count() or 2))
         if resume:
-            training = SegmenterTraining.resumed(out, device=device)
+            training = SegmenterTraining.resumed(out)
         elif (out / NAME).exists():
             raise TrainingError(f"{out / NAME}: a training is here already: --resume it, or name another folder with --out")
         else:
-            training = SegmenterTraining(out, chosen, seed, device=device)
+            training = SegmenterTraining(out, chosen, seed, device=device_for(chosen))
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -74,7 +73,7 @@ def segmenter(
                 )
             )
         console.print("converting, and measuring on rendered frames that the training never saw")
-        bundle = bundle_segmenter(out, out / "bundle", name="hair-live", release=1, per_kind=6 if recipe == "smoke" else 60)
+        bundle = bundle_segmenter(out, out / "bundle", name="hair-live", release=1, per_kind=6 if training.recipe.name == "smoke" else 60)
     except TrichoscopeError as problem:
         console.print(f"train segmenter: {problem}", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from problem

@@ -9,8 +9,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Generator
+from contextlib import closing
 from pathlib import Path
+from tokenize import TokenError
 
 import cv2
 import numpy as np
@@ -22,6 +25,16 @@ from export.scenes import HEIGHT, PLANES, WIDTH, Planes, SceneChoice, choose_sce
 RESERVE_BYTES = 1_000_000_000
 """What training leaves free on the disk: another program's writes must not fail because of it."""
 SCENE_BYTES = WIDTH * HEIGHT * PLANES + 4096
+DEADLINE_S = 600.0
+"""Until the next scene is there; one takes a second or two. A worker that was killed takes its scene with it, and nobody is told."""
+
+
+def make_folder(folder: Path) -> None:
+    """Raises TrainingError where `folder` is not there and cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise TrainingError(f"{folder}: {problem.strerror or problem}: name another folder with --out") from problem
 
 
 def check_room(folder: Path, wanted_bytes: int = 0) -> None:
@@ -46,12 +59,20 @@ def read_scene(path: Path) -> Planes:
         TrainingError: the file is damaged.
     """
     try:
-        planes: Planes = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as problem:
+        planes: Planes = np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError, SyntaxError, TokenError) as problem:  # a damaged header is read as Python
         raise TrainingError(f"{path}: {problem}: delete the file, it is rendered again") from problem
     if planes.dtype != np.uint8 or planes.shape != (HEIGHT, WIDTH, PLANES):
         raise TrainingError(f"{path}: not the planes of a scene: delete the file, it is rendered again")
     return planes
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        read_scene(path)
+    except TrainingError:
+        return False
+    return True
 
 
 def _render(task: tuple[Path, SceneChoice]) -> None:
@@ -59,12 +80,46 @@ def _render(task: tuple[Path, SceneChoice]) -> None:
     target = scene_path(folder, choice)
     cv2.setNumThreads(1)
     part = target.with_suffix(f".{os.getpid()}.part")
+    planes = planes_of(choice)
     try:
-        with part.open("wb") as file:
-            np.save(file, planes_of(choice))
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+        try:
+            with part.open("wb") as file:
+                np.save(file, planes)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as problem:
+        raise TrainingError(
+            f"{target}: {problem.strerror or problem}: check the folder's rights and the free space, then start again"
+        ) from problem
+
+
+def _begin_worker() -> None:
+    """Lowest priority; Ctrl-C, which every process of the terminal gets, is for the one that ends the workers."""
+    os.nice(19)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _rendered(tasks: list[tuple[Path, SceneChoice]], workers: int) -> Generator[None, None, None]:
+    """Renders the scenes of `tasks`, and comes back after each."""
+    if workers < 2 or len(tasks) < 2:
+        for task in tasks:
+            _render(task)
+            yield
+        return
+    with multiprocessing.get_context("spawn").Pool(min(workers, len(tasks)), initializer=_begin_worker) as pool:
+        found = pool.imap_unordered(_render, tasks)
+        for _ in tasks:
+            try:
+                found.next(timeout=DEADLINE_S)
+            except multiprocessing.TimeoutError as problem:
+                raise TrainingError(
+                    f"{tasks[0][0]}: no scene for {DEADLINE_S:.0f} s, a process that renders was ended or hangs: "
+                    "free some memory and start again, what is rendered is kept"
+                ) from problem
+            yield
 
 
 def render_scenes(
@@ -72,25 +127,18 @@ def render_scenes(
 ) -> list[Path]:
     """Render what is missing of `count` scenes into `folder`; their paths in the order of `choose_scenes`.
 
-    `advance` is told how many more are there. Workers are processes at the lowest priority.
+    `advance` is told how many more are there. Workers are processes at the lowest priority. A scene whose file is damaged is missing.
 
     Raises:
-        TrainingError: the disk would be nearly full.
+        TrainingError: the folder cannot be written to, the disk would be nearly full, or a worker was ended.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     choices = list(choose_scenes(count, seed))
-    missing = [choice for choice in choices if not scene_path(folder, choice).exists()]
+    missing = [choice for choice in choices if not _is_whole(scene_path(folder, choice))]
     check_room(folder, len(missing) * SCENE_BYTES)
     advance(count - len(missing))
-    tasks = [(folder, choice) for choice in missing]
-    if workers < 2 or len(tasks) < 2:
-        for task in tasks:
+    with closing(_rendered([(folder, choice) for choice in missing], workers)) as rendered:  # its workers end with it
+        for _ in rendered:
             check_room(folder)
-            _render(task)
             advance(1)
-    else:
-        with multiprocessing.get_context("spawn").Pool(workers) as pool:
-            for _ in pool.imap_unordered(_render, tasks, chunksize=4):
-                check_room(folder)
-                advance(1)
     return [scene_path(folder, choice) for choice in choices]

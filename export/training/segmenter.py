@@ -10,6 +10,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from export.errors import TrainingError
 from export.networks.live import LiveNet
 from export.scenes import KIND_SHARES, validation_frames
 from export.training import checkpoint
-from export.training.cache import render_scenes
+from export.training.cache import make_folder, render_scenes
 from export.training.curves import curves_svg
 from export.training.losses import segmenter_loss
 from export.training.recipe import TrainingRecipe
@@ -63,6 +64,26 @@ def learning_rate(recipe: TrainingRecipe, step: int) -> float:
     return recipe.rate * (0.01 + 0.99 * (1 + math.cos(math.pi * min(part, 1.0))) / 2)
 
 
+def device_for(recipe: TrainingRecipe) -> str:
+    """PyTorch's name of the device to train on here: the recipe for a GPU takes one where there is one, the others none."""
+    return "cuda" if recipe.name == "gpu" and torch.cuda.is_available() else "cpu"
+
+
+@contextmanager
+def _workers_failing(folder: Path) -> Iterator[None]:
+    """What goes wrong in the processes that cut crops, as one line; that one was killed is told wherever this process happens to be."""
+    try:
+        yield
+    except TrainingError as problem:  # a worker's comes with its whole traceback, the message last
+        last = str(problem).strip().rpartition("\n")[2]
+        raise TrainingError(last.removeprefix("export.errors.TrainingError: ")) from problem
+    except RuntimeError as problem:
+        if "DataLoader worker" not in str(problem):
+            raise
+        first = str(problem).partition("\n")[0]
+        raise TrainingError(f"{folder}: a process that cuts crops ended ({first}): free some memory and go on with --resume") from problem
+
+
 class SegmenterTraining:
     """One training in one folder. Owns network, averaged network and optimiser; `run` does the rest of the steps."""
 
@@ -76,15 +97,16 @@ class SegmenterTraining:
         self.progress = Progress()
 
     @classmethod
-    def resumed(cls, folder: Path, *, device: str = "cpu") -> SegmenterTraining:
-        """The training whose checkpoint lies in `folder`, where it stopped.
+    def resumed(cls, folder: Path, *, device: str | None = None) -> SegmenterTraining:
+        """The training whose checkpoint lies in `folder`, where it stopped; on the device that its recipe is for where none is named.
 
         Raises:
             TrainingError: no checkpoint, or a damaged one.
         """
         state = checkpoint.load(folder)
         try:
-            training = cls(folder, TrainingRecipe(**state["recipe"]), int(state["seed"]), device=device)
+            recipe = TrainingRecipe(**state["recipe"])
+            training = cls(folder, recipe, int(state["seed"]), device=device or device_for(recipe))
             training.network.load_state_dict(state["network"])
             training.average.load_state_dict(state["average"])
             training.optimiser.load_state_dict(state["optimiser"])
@@ -98,27 +120,29 @@ class SegmenterTraining:
         """Do the remaining steps (up to step `until`), with a checkpoint and a validation every `validate_every` steps and at the end.
 
         Raises:
-            TrainingError: the disk is nearly full, or a kept scene is damaged; the last checkpoint stays.
+            TrainingError: the disk is nearly full or cannot be written to, a kept scene is damaged, a worker was ended, or the numbers
+                are no longer finite; the last checkpoint stays.
         """
         recipe = self.recipe
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         cpu_workers = max(1, recipe.workers + 1)
         paths = render_scenes(self.folder / SCENES, recipe.scenes, self.seed, workers=cpu_workers, advance=watcher.scenes)
         frames = [(f.truth.kind, f.image, f.mask | f.faint) for f in validation_frames(recipe.validation_per_kind, self.seed)]
         last = recipe.steps if until is None else min(until, recipe.steps)
         began = time.monotonic()
-        for batch in self._batches(paths, last):
-            loss = self._step(*batch)
-            self.progress.step += 1
-            step = self.progress.step
-            if step % LOG_EVERY == 0 or step == last:
-                self.progress.loss.append((step, loss))
-                watcher.step(step, loss)
-            if step % recipe.validate_every == 0 or step == last:
-                self.progress.seconds += time.monotonic() - began
-                watcher.validated(step, self._validate(frames))
-                self._keep()
-                began = time.monotonic()
+        with _workers_failing(self.folder):
+            for batch in self._batches(paths, last):
+                loss = self._step(*batch)
+                self.progress.step += 1
+                step = self.progress.step
+                if step % LOG_EVERY == 0 or step == last:
+                    self.progress.loss.append((step, loss))
+                    watcher.step(step, loss)
+                if step % recipe.validate_every == 0 or step == last:
+                    self.progress.seconds += time.monotonic() - began
+                    watcher.validated(step, self._validate(frames))
+                    self._keep()
+                    began = time.monotonic()
         return self.progress
 
     def _batches(self, paths: list[Path], last: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
@@ -136,13 +160,14 @@ class SegmenterTraining:
         self.network.train()
         x = pictures.to(self.device).float().contiguous(memory_format=torch.channels_last)
         loss = segmenter_loss(self.network(x), hair.to(self.device).float(), gaps.to(self.device).float(), marks.to(self.device))
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                f"{self.folder}: the loss is not finite at step {self.progress.step}: resume with a lower rate or another seed"
-            )
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
+        slope = nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
+        if not (torch.isfinite(loss) and torch.isfinite(slope)):  # before they are in the weights, and in a checkpoint
+            raise TrainingError(
+                f"{self.folder}: loss or gradients are not finite at step {self.progress.step}: "
+                "start anew in another folder with another --seed"
+            )
         self.optimiser.step()
         self._follow()
         return float(loss.detach())

@@ -42,4 +42,6 @@ def drawn_frames(per_kind: int, seed: int) -> Iterator[SimpleNamespace]:
                 mask[:, place : place + wide] = True
                 image[mask] = int(rng.integers(20, 110))
             noisy = image + rng.normal(0, 6, image.shape)
-            yield SimpleNamespace(image=np.clip(noisy, 0, 255).astype(np.uint8), mask=mask, faint=np.zeros_like(mask), truth=SimpleNamespace(kind=kind))
+            yield SimpleNamespace(
+                image=np.clip(noisy, 0, 255).astype(np.uint8), mask=mask, faint=np.zeros_like(mask), truth=SimpleNamespace(kind=kind)
+            )
