@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calib.scale import Scale
+from runtime.analysis.courses import courses_of
 from runtime.analysis.hairs import HairPath, Ostium
 from runtime.analysis.measurement import Density, Distribution, TerminalVellus
 
@@ -55,14 +56,14 @@ def counting_frame_count(paths: Sequence[HairPath], width: int, height: int) -> 
     A hair that meets the right or the bottom border does not count unless it meets the left or the top one, which counts
     whatever else it meets.
     """
-    count = 0
-    for path in paths:
-        x, y = path.points[:, 0], path.points[:, 1]
-        near = max(BORDER_PX, path.diameter_px / 2.0) if np.isfinite(path.diameter_px) else BORDER_PX
-        counting = bool((x <= near).any() or (y <= near).any())
-        forbidden = bool((x >= width - 1 - near).any() or (y >= height - 1 - near).any())
-        count += counting or not forbidden
-    return count
+    if not paths:
+        return 0
+    hairs = courses_of(paths)
+    least, most = (extreme.reduceat(hairs.points, hairs.offsets[:-1], axis=0) for extreme in (np.minimum, np.maximum))
+    near = np.fmax(BORDER_PX, np.array([path.diameter_px for path in paths]) / 2.0)[:, None]
+    counting = (least <= near).any(1)
+    forbidden = (most >= np.array([width - 1, height - 1]) - near).any(1)
+    return int(np.count_nonzero(counting | ~forbidden))
 
 
 def counting_rule(paths: Sequence[HairPath], height: int) -> Rule:

@@ -16,8 +16,8 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from runtime.analysis.courses import Courses, courses_of, percentiles
 from runtime.analysis.hairs import HairPath, Ostium
-from runtime.analysis.sections import rough_widths
 from runtime.analysis.segmentation import Segmentation
 from runtime.analysis.skeleton import Floats, Ints
 
@@ -36,7 +36,6 @@ TAPER_LIMIT = 1.5
 MEETING_ODDS = 2.0  # ends of other hairs meet here
 GROWTH_WEIGHT = 3.0  # how much a wholly common direction of growth counts
 PRIOR_ODDS = -1.0
-GROWTH_ROUNDS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,42 +58,42 @@ def find_follicles(
     if not paths:
         return (), ()
     height, width = segmentation.mask.shape
-    ends = _ends(paths, width, height)
+    ends = _ends(courses_of(paths), width, height)
     odds = _odds(ends, image)
     both = ends.inside.reshape(-1, 2)
     mine = np.where(both, odds.reshape(-1, 2), -np.inf)
     root_side = mine.argmax(1)
     rooted = mine.max(1) > 0
+    turn = np.where(rooted, root_side == 1, both[:, 0] & ~both[:, 1])
     turned = []
-    for k, path in enumerate(paths):
-        turn = bool(root_side[k]) if rooted[k] else bool(both[k, 0] and not both[k, 1])
-        points, widths = (path.points[::-1], path.widths_px[::-1]) if turn else (path.points, path.widths_px)
-        turned.append(replace(path, points=points, widths_px=widths, rooted=bool(rooted[k])))
+    for path, way, root in zip(paths, np.where(turn, -1, 1).tolist(), rooted.tolist(), strict=True):
+        turned.append(replace(path, points=path.points[::way], widths_px=path.widths_px[::way], rooted=root))
     roots = np.flatnonzero(rooted)
+    if not len(roots):
+        return tuple(turned), ()
     chosen = 2 * roots + root_side[roots]
-    return tuple(turned), _ostia(ends.position[chosen], ends.outward[chosen], ends.width[chosen], roots, turned)
+    rooted_hairs = courses_of([turned[k] for k in roots.tolist()])
+    return tuple(turned), _ostia(ends.position[chosen], ends.outward[chosen], ends.width[chosen], roots, rooted_hairs)
 
 
-def _ends(paths: tuple[HairPath, ...], width: int, height: int) -> _HairEnds:
-    position, outward, widths = [], [], []
-    rough = rough_widths(paths)
-    for k, path in enumerate(paths):
-        for points, across in ((path.points, path.widths_px), (path.points[::-1], path.widths_px[::-1])):
-            reach = min(END_POINTS, len(points) - 1)
-            way = points[0] - points[reach]
-            direction = way / max(float(np.hypot(*way)), 1e-9)
-            near = across[: max(1, 2 * END_POINTS)]
-            near = near[np.isfinite(near)]
-            wide = float(np.median(near)) if len(near) else float(rough[k])
-            # the centre line of a blunt end stops half a width short of it
-            position.append(points[0])
-            outward.append(direction)
-            widths.append(wide)
-    at, wide_ = np.array(position), np.array(widths)
-    margin = np.maximum(BORDER_WIDTHS * wide_, BORDER_PX)
+def _ends(hairs: Courses, width: int, height: int) -> _HairEnds:
+    first, last, hair = hairs.offsets[:-1], hairs.offsets[1:] - 1, np.arange(len(hairs))
+    reach = np.minimum(END_POINTS, last - first)
+    ends = np.stack([first, last], axis=1).ravel()
+    way = hairs.points[ends] - hairs.points[np.stack([first + reach, last - reach], axis=1).ravel()]
+    outward = way / np.maximum(np.hypot(way[:, 0], way[:, 1]), 1e-9)[:, None]
+    steps = np.arange(2 * END_POINTS)
+    near = np.stack([first[:, None] + steps, last[:, None] - steps], axis=1)
+    beyond = steps > (last - first)[:, None, None]
+    widths = np.where(beyond, np.nan, hairs.widths_px[np.where(beyond, 0, near)])
+    group = np.repeat(np.arange(2 * len(hairs)), len(steps))
+    wide = percentiles(widths.ravel(), group, 2 * len(hairs), 50.0)
+    wide = np.where(np.isfinite(wide), wide, hairs.rough_widths()[np.repeat(hair, 2)])
+    margin = np.maximum(BORDER_WIDTHS * wide, BORDER_PX)
+    at = hairs.points[ends]
     x, y = at[:, 0], at[:, 1]
     inside = (x > margin) & (x < width - 1 - margin) & (y > margin) & (y < height - 1 - margin)
-    return _HairEnds(at, np.array(outward), wide_, inside)
+    return _HairEnds(at, outward, wide, inside)
 
 
 def _odds(ends: _HairEnds, image: NDArray[np.uint8]) -> Floats:
@@ -103,17 +102,11 @@ def _odds(ends: _HairEnds, image: NDArray[np.uint8]) -> Floats:
     taper = np.clip(TAPER_WEIGHT * np.log(ends.width / ends.width[other]), -TAPER_LIMIT, TAPER_LIMIT)
     odds = PRIOR_ODDS + halo_odds(ends.position, ends.outward, ends.width, image) + taper
     odds = odds + MEETING_ODDS * _meeting(ends)
-    for _ in range(GROWTH_ROUNDS):
-        # every hair votes once, by the end that is more likely its root
-        vote = np.where(ends.inside, np.tanh(odds / 2), 0.0)
-        vote = np.where(vote >= vote[other], np.maximum(vote, 0.0), 0.0)
-        total = (vote[:, None] * ends.outward).sum(0)
-        strength = vote.sum()
-        common = total / (strength + 2.0)  # two hairs' worth of doubt
-        growth = GROWTH_WEIGHT * (ends.outward @ common)
-        vote_odds = odds + growth
-        odds_now = vote_odds
-    return np.asarray(odds_now)
+    # every hair votes once, by the end that is more likely its root
+    vote = np.where(ends.inside, np.tanh(odds / 2), 0.0)
+    vote = np.where(vote >= vote[other], np.maximum(vote, 0.0), 0.0)
+    common = (vote[:, None] * ends.outward).sum(0) / (vote.sum() + 2.0)  # two hairs' worth of doubt
+    return np.asarray(odds + GROWTH_WEIGHT * (ends.outward @ common))
 
 
 def halo_odds(position: Floats, outward: Floats, width: Floats, image: NDArray[np.uint8]) -> Floats:
@@ -152,38 +145,37 @@ def _meeting(ends: _HairEnds) -> NDArray[np.bool_]:
     return met
 
 
-def _ostia(position: Floats, outward: Floats, width: Floats, hairs: Ints, paths: list[HairPath]) -> tuple[Ostium, ...]:
+def _ostia(position: Floats, outward: Floats, width: Floats, hairs: Ints, courses: Courses) -> tuple[Ostium, ...]:
     """Openings, in reading order: root ends within one follicular unit's size of one another, or that run into one another."""
     n = len(hairs)
-    if n == 0:
-        return ()
     pairs = cKDTree(position).query_pairs(UNIT_WIDTHS * float(width.max()), output_type="ndarray")
     size = UNIT_WIDTHS * np.maximum(float(np.median(width)), np.minimum(width[pairs[:, 0]], width[pairs[:, 1]]))
     pairs = pairs[np.hypot(*(position[pairs[:, 0]] - position[pairs[:, 1]]).T) <= size]
-    joins, into = _running_into(position, outward, width, [paths[k] for k in hairs])
+    joins, into = _running_into(position, outward, width, courses)
     first, second = np.concatenate([pairs[:, 0], joins]), np.concatenate([pairs[:, 1], into])
-    links = coo_matrix((np.ones(len(first)), (first, second)), shape=(n, n))
-    count, unit = connected_components(links, directed=False)
-    ostia = []
-    for k in range(count):
-        members = np.flatnonzero(unit == k)
-        # a hair that runs into another is lost before its root: the opening is where the others end
-        own = members[~np.isin(members, joins)] if not np.isin(members, joins).all() else members
-        x, y = position[own].mean(0)
-        ostia.append(Ostium(float(x), float(y), tuple(int(i) for i in hairs[members])))
+    count, unit = connected_components(coo_matrix((np.ones(len(first)), (first, second)), shape=(n, n)), directed=False)
+    # a hair that runs into another is lost before its root: the opening is where the others end
+    ending = np.ones(n, np.bool_)
+    ending[joins] = False
+    ending |= np.bincount(unit[ending], minlength=count)[unit] == 0
+    middle = [np.bincount(unit[ending], position[ending, axis], minlength=count) for axis in (0, 1)] / np.bincount(
+        unit[ending], minlength=count
+    )
+    members = np.split(hairs[np.argsort(unit, kind="stable")], np.cumsum(np.bincount(unit, minlength=count))[:-1])
+    ostia = [Ostium(x, y, tuple(own.tolist())) for x, y, own in zip(*middle.tolist(), members, strict=True)]
     return tuple(sorted(ostia, key=lambda o: (o.y, o.x)))
 
 
-def _running_into(position: Floats, outward: Floats, width: Floats, paths: list[HairPath]) -> tuple[Ints, Ints]:
+def _running_into(position: Floats, outward: Floats, width: Floats, courses: Courses) -> tuple[Ints, Ints]:
     """(hairs, the hairs into which they run towards the root): their root ends lie on another's course and head for its root."""
-    steps = [np.gradient(path.points, axis=0) for path in paths]
-    along = np.concatenate(steps)
+    points, owner, index = courses.points, courses.owner, np.arange(len(courses.points))
+    along = points[np.minimum(index + 1, courses.offsets[owner + 1] - 1)] - points[np.maximum(index - 1, courses.offsets[owner])]
     along /= np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-9)[:, None]
-    owner = np.repeat(np.arange(len(paths)), [len(path.points) for path in paths])
-    arc = np.concatenate([np.arange(len(path.points)) * path.length_px / max(len(path.points) - 1, 1) for path in paths])
-    points = np.concatenate([path.points for path in paths])
-    near = cKDTree(position).sparse_distance_matrix(cKDTree(points), float(width.max()), output_type="coo_matrix")
-    a, b = near.row.astype(np.int64), near.col.astype(np.int64)
-    onto = (owner[b] != a) & (near.data <= np.maximum(width[a], width[owner[b]])) & (arc[b] <= JOIN_WIDTHS * width[owner[b]])
+    arc = (index - courses.offsets[owner]) * courses.spacing_px[owner]
+    # only what lies near a root is run into
+    low = np.flatnonzero(arc <= JOIN_WIDTHS * width[owner])
+    near = cKDTree(position).sparse_distance_matrix(cKDTree(points[low]), float(width.max()), output_type="ndarray")
+    a, b = near["i"], low[near["j"]]
+    onto = (owner[b] != a) & (near["v"] <= np.maximum(width[a], width[owner[b]]))
     onto &= (outward[a] * -along[b]).sum(1) > JOIN_COSINE
     return a[onto], owner[b[onto]]
