@@ -145,17 +145,13 @@ def analyse(
 def _hairs(paths: tuple[HairPath, ...], ostia: tuple[Ostium, ...], scale: Scale) -> list[Hair]:
     follicle_of = {hair: i for i, ostium in enumerate(ostia) for hair in ostium.hairs}
     hairs = []
-    for i, path in enumerate(paths):
+    for i, (path, points) in enumerate(zip(paths, _points(paths), strict=True)):
         diameter_px = path.diameter_px if np.isfinite(path.diameter_px) else None
         diameter_um = diameter_um_std = None
         if scale.um_per_px is not None and diameter_px is not None:
             diameter_um = diameter_px * scale.um_per_px
             if np.isfinite(path.diameter_px_std):
                 diameter_um_std = float(np.hypot(path.diameter_px_std * scale.um_per_px, diameter_px * (scale.um_per_px_std or 0.0)))
-        points: list[Point] = [
-            (x, y, w if np.isfinite(w) else None)
-            for (x, y), w in zip(path.points.round(2).tolist(), path.widths_px.round(3).tolist(), strict=True)
-        ]
         hairs.append(
             Hair(
                 id=i,
@@ -171,6 +167,18 @@ def _hairs(paths: tuple[HairPath, ...], ostia: tuple[Ostium, ...], scale: Scale)
             )
         )
     return hairs
+
+
+def _points(paths: tuple[HairPath, ...]) -> list[list[Point]]:
+    """The points of each hair as they are reported; all hairs' numbers are rounded at once."""
+    if not paths:
+        return []
+    x, y = np.concatenate([path.points for path in paths]).round(2).T.tolist()
+    widths = np.concatenate([path.widths_px for path in paths]).round(3)
+    known: list[float | None] = [w if finite else None for w, finite in zip(widths.tolist(), np.isfinite(widths).tolist(), strict=True)]
+    points: list[Point] = list(zip(x, y, known, strict=True))
+    stops = np.cumsum([len(path.points) for path in paths]).tolist()
+    return [points[stop - len(path.points) : stop] for path, stop in zip(paths, stops, strict=True)]
 
 
 def _rounded(value: float | None) -> float | None:
