@@ -23,13 +23,15 @@ def segmenter(
     training: Annotated[Path, typer.Argument(help="Folder of a training; its last checkpoint is taken.")],
     out: Annotated[Path, typer.Argument(help="Folder of the bundle; one that is there is replaced.")],
     name: Annotated[str, typer.Option(help="Name of the bundle: small letters, digits, hyphens.")] = "hair-live",
-    release: Annotated[int, typer.Option(min=1, help="Release number; it only ever grows.")] = 1,
+    release: Annotated[int, typer.Option(min=1, max=2**31, help="Release number; it only ever grows.")] = 1,
     per_kind: Annotated[int, typer.Option(min=5, help="Rendered frames of each kind to fit the trust to, and as many to test on.")] = 60,
 ) -> None:
     """Convert a training's averaged network, prove it, measure it and write its bundle."""
     from export.conversion.segmenter import bundle_segmenter
+    from runtime.bundles.writer import check_target
 
     try:
+        check_target(out, name)
         made = bundle_segmenter(training, out, name=name, release=release, per_kind=per_kind)
     except TrichoscopeError as problem:
         raise _failed("segmenter", problem) from problem

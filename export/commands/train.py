@@ -13,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from runtime.errors import TrichoscopeError
 
+NAME_OF_BUNDLE = "hair-live"
+
 app = typer.Typer(no_args_is_help=True, help="Train a network on rendered scenes, without labels.")
 
 
@@ -41,9 +43,11 @@ def segmenter(
     from export.training.checkpoint import NAME
     from export.training.recipe import RECIPES
     from export.training.segmenter import SegmenterTraining, Watcher, device_for
+    from runtime.bundles.writer import check_target
 
     console = Console(stderr=True)
     try:
+        check_target(out / "bundle", NAME_OF_BUNDLE)
         if recipe not in RECIPES:
             raise TrainingError(f"{recipe!r} is no recipe: choose {', '.join(RECIPES)}")
         chosen = dataclasses.replace(RECIPES[recipe], steps=steps or RECIPES[recipe].steps)
@@ -73,7 +77,9 @@ def segmenter(
                 )
             )
         console.print("converting, and measuring on rendered frames that the training never saw")
-        bundle = bundle_segmenter(out, out / "bundle", name="hair-live", release=1, per_kind=6 if training.recipe.name == "smoke" else 60)
+        bundle = bundle_segmenter(
+            out, out / "bundle", name=NAME_OF_BUNDLE, release=1, per_kind=6 if training.recipe.name == "smoke" else 60
+        )
     except TrichoscopeError as problem:
         console.print(f"train segmenter: {problem}", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from problem

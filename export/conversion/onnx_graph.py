@@ -31,7 +31,7 @@ PARITY_SIZES = ((64, 64), (96, 160), (480, 640), (544, 960))
 class CameraGraph(nn.Module):
     """The live network with its picture's layout before it and probabilities behind it.
 
-    uint8 (1, height, width, 3) BGR to hair (1, 1, height, width), marks (1, 2, height / 2, width / 2), both 0…1, and features (1, c).
+    uint8 (1, height, width, 3) BGR to hair (1, 1, height, width), marks (1, MARKS, height / 2, width / 2), both 0…1, and features (1, c).
     """
 
     def __init__(self, network: LiveNet) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from runtime import __version__
 from runtime.bundles.errors import BundleError
 from runtime.bundles.manifest import MANIFEST, MAX_FILE_BYTES, MAX_MANIFEST_BYTES, FileEntry, Manifest
 
@@ -48,7 +50,11 @@ def read_bundle(folder: Path) -> Bundle:
     Raises:
         BundleError: there is none, it is damaged, or says something that this program does not take.
     """
-    if not folder.is_dir():
+    try:
+        there = folder.is_dir()
+    except OSError as problem:  # a folder above it may not be looked into
+        raise BundleError(f"{folder}: {problem.strerror or problem}: name a folder that may be read") from problem
+    if not there:
         raise BundleError(f"{folder}: no such bundle: name a folder with a {MANIFEST}")
     text = _read(folder, MANIFEST, MAX_MANIFEST_BYTES)
     manifest = parse_manifest(text, str(folder / MANIFEST))
@@ -60,7 +66,7 @@ def parse_manifest(text: bytes, where: str) -> Manifest:
     """The manifest that `text` is; `where` names it in errors.
 
     Raises:
-        BundleError: too large, no JSON, nested too deep, or against the schema.
+        BundleError: too large, no JSON, nested too deep, against the schema, or for a newer program.
     """
     if len(text) > MAX_MANIFEST_BYTES:
         raise BundleError(f"{where}: larger than {MAX_MANIFEST_BYTES} bytes: not a manifest")
@@ -68,13 +74,24 @@ def parse_manifest(text: bytes, where: str) -> Manifest:
         raise BundleError(f"{where}: nested deeper than {MAX_NESTING}: not a manifest")
     try:
         json.loads(text, object_pairs_hook=_once)
-        return Manifest.model_validate_json(text)
+        manifest = Manifest.model_validate_json(text)
     except ValidationError as problem:
         first = problem.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
         raise BundleError(f"{where}: {key or 'the whole'}: {first['msg']}: make the bundle with this version of the program") from problem
     except (ValueError, RecursionError) as problem:
         raise BundleError(f"{where}: not valid JSON ({problem}): copy the bundle again") from problem
+    if _numbers(manifest.minimum_version) > _numbers(__version__):
+        raise BundleError(
+            f"{where}: minimum_version: it needs trichoscope {manifest.minimum_version}, this is {__version__}: "
+            "update the program or take an older bundle"
+        )
+    return manifest
+
+
+def _numbers(version: str) -> list[int]:
+    """The four leading numbers of a version; what follows them, as in 0.2.0.dev1, does not count."""
+    return [int(part) for part in [*re.findall(r"\d+", version.partition("+")[0]), 0, 0, 0][:4]]
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:

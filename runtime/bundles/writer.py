@@ -9,14 +9,30 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from runtime.bundles.errors import BundleError
-from runtime.bundles.manifest import MANIFEST, FileEntry, Manifest, ModelCard, Roles
+from runtime.bundles.manifest import MANIFEST, FileEntry, Manifest, ModelCard, Name, Roles
 from runtime.bundles.reader import Bundle, read_bundle
 
 
 def entries(content: Mapping[str, bytes]) -> tuple[FileEntry, ...]:
     """The manifest's entries of files given by name."""
     return tuple(FileEntry(name=n, sha256=hashlib.sha256(data).hexdigest(), size=len(data)) for n, data in sorted(content.items()))
+
+
+def check_target(folder: Path, name: str) -> None:
+    """Whether a bundle of this name may be written as `folder`: to be asked before hours of computing.
+
+    Raises:
+        BundleError: the folder holds something that is no bundle, or no bundle can have this name.
+    """
+    try:
+        TypeAdapter(Name).validate_python(name)
+    except ValidationError as problem:
+        raise BundleError(f"{name!r} is no name of a bundle: at most 40 small letters, digits and hyphens, a letter first") from problem
+    if folder.exists() and not (folder / MANIFEST).is_file():
+        raise BundleError(f"{folder}: exists and is no bundle: name another folder")
 
 
 def write_bundle(
@@ -32,11 +48,16 @@ def write_bundle(
     """Write the files and their manifest as the new folder `folder`, or in place of the bundle that is there.
 
     Raises:
-        BundleError: the folder holds something that is no bundle, or cannot be written; what was there stays.
+        BundleError: the folder holds something that is no bundle, or cannot be written, or the manifest would say what no manifest may;
+            what was there stays.
     """
-    manifest = Manifest(name=name, release=release, minimum_version=minimum_version, roles=roles, files=entries(content), card=card)
-    if folder.exists() and not (folder / MANIFEST).is_file():
-        raise BundleError(f"{folder}: exists and is no bundle: name another folder")
+    check_target(folder, name)
+    try:
+        manifest = Manifest(name=name, release=release, minimum_version=minimum_version, roles=roles, files=entries(content), card=card)
+    except ValidationError as problem:
+        first = problem.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise BundleError(f"{folder}: {key or 'the whole'}: {first['msg']}: no manifest may say that") from problem
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -54,7 +75,7 @@ def write_bundle(
             folder.rename(old)
         try:
             part.rename(folder)
-        except OSError:
+        except BaseException:  # Ctrl-C too
             if old is not None:
                 old.rename(folder)
             raise

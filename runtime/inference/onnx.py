@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import onnxruntime
 
 from runtime.inference.backend import Array, Backend
 from runtime.inference.errors import InferenceError
 
-QUIET = 3  # ONNX Runtime's log level for errors only: its warnings go to the daemon's stderr past our log
+QUIET = 4  # ONNX Runtime's log level for what ends the process only: the rest goes to the daemon's stderr past our log, and is raised
+NOWHERE = "/dev/null"
+"""A folder that has no files: where ONNX Runtime is to look for weights outside the model, which nobody has verified. Left to itself it
+looks in the working folder."""
 MAX_THREADS = 64
 
 
@@ -18,7 +22,7 @@ class OnnxBackend(Backend):
     """One ONNX network in one session.
 
     Args:
-        model: the file's bytes, verified by the caller; ONNX external data is not looked for.
+        model: the file's bytes, verified by the caller; a network whose weights lie in another file is refused.
         threads: computing threads, 1…64, the calling one included.
 
     The session's threads do not spin while they wait: in a service that costs a core. Memory is taken as needed and not in doubling
@@ -41,6 +45,7 @@ class OnnxBackend(Backend):
         options.log_severity_level = QUIET
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", NOWHERE)
         try:
             self._session = onnxruntime.InferenceSession(
                 self._model, options, providers=["CPUExecutionProvider"], provider_options=[{"arena_extend_strategy": "kSameAsRequested"}]
@@ -51,9 +56,13 @@ class OnnxBackend(Backend):
     def _infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         names = [output.name for output in self._session.get_outputs()]
         try:
-            return dict(zip(names, self._session.run(names, dict(inputs)), strict=True))
+            found = dict(zip(names, self._session.run(names, dict(inputs)), strict=True))
         except Exception as problem:  # as above
             raise InferenceError(f"{self.name}: ONNX Runtime failed: {_first_line(problem)}") from problem
+        for name, value in found.items():
+            if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":  # texts, sequences and maps are possible
+                raise InferenceError(f"{self.name}: output {name!r} is no array of numbers")
+        return found
 
     def _deactivate(self) -> None:
         self._session = None

@@ -138,3 +138,23 @@ def test_a_training_becomes_a_bundle_that_segments(tmp_path, monkeypatch):
     (tmp_path / "made" / "segmenter.onnx").write_bytes(b"")
     refused = CliRunner().invoke(app, ["bundle", "inspect", str(tmp_path / "made")])
     assert refused.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["segmenter", "RUN", "MINE"], "exists and is no bundle"),
+        (["segmenter", "RUN", "NEW", "--name", "Hair Live"], "no name of a bundle"),
+        (["segmenter", "RUN", "NEW"], "no checkpoint"),
+        (["inspect", "MINE"], "manifest.json"),
+    ],
+    ids=["a folder of something else", "a name with capitals", "no training", "no bundle"],
+)
+def test_the_command_says_what_is_wrong_before_it_computes(tmp_path, arguments, message):
+    (tmp_path / "MINE").mkdir()
+    (tmp_path / "MINE" / "letter.txt").write_text("dear")
+    paths = [str(tmp_path / word) if word.isupper() else word for word in arguments]
+    result = CliRunner().invoke(app, ["bundle", *paths])
+    assert result.exit_code == 1
+    assert message in " ".join(result.output.split())
+    assert [p.name for p in tmp_path.iterdir()] == ["MINE"]

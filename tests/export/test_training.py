@@ -293,12 +293,20 @@ def test_folders_that_cannot_be_written_to(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["--recipe", "tpu"], "is no recipe"), (["--resume"], "no checkpoint"), ([], "--resume it")],
-    ids=["recipe", "nothing to resume", "a training is there"],
+    [
+        (["--recipe", "tpu"], "is no recipe"),
+        (["--resume"], "no checkpoint"),
+        ([], "--resume it"),
+        (["--out", "{folder}/mine"], "mine/bundle: exists and is no bundle"),
+    ],
+    ids=["recipe", "nothing to resume", "a training is there", "no room for the bundle"],
 )
 def test_the_command_says_what_is_wrong(tmp_path, arguments, message):
     if not arguments:
         (tmp_path / checkpoint.NAME).write_bytes(b"")
-    result = CliRunner().invoke(app, ["train", "segmenter", "--out", str(tmp_path), *arguments])
+    (tmp_path / "mine" / "bundle").mkdir(parents=True)
+    (tmp_path / "mine" / "bundle" / "letter.txt").write_text("dear")
+    named = [argument.format(folder=tmp_path) for argument in arguments]
+    result = CliRunner().invoke(app, ["train", "segmenter", "--out", str(tmp_path), *named])
     assert result.exit_code == 1
     assert message in " ".join(result.output.split())

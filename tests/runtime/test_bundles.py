@@ -6,11 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runtime import __version__
+from runtime.bundles import writer
 from runtime.bundles.errors import BundleError
-from runtime.bundles.manifest import MAX_MANIFEST_BYTES, json_schema
+from runtime.bundles.manifest import MAX_MANIFEST_BYTES, Roles, json_schema
 from runtime.bundles.reader import parse_manifest, read_bundle
-from runtime.bundles.writer import entries
-from tests.runtime.bundle_samples import MODEL, changed_manifest, write_sample
+from runtime.bundles.writer import entries, write_bundle
+from tests.runtime.bundle_samples import MODEL, card, changed_manifest, segmenter_role, write_sample
 
 
 def test_what_was_written_is_read(tmp_path):
@@ -123,6 +125,8 @@ BAD = {
     "another schema": (_change(schema="trichoscope/bundle/2"), "schema"),
     "an unknown key": (_change(colour="red"), "colour"),
     "release zero": (_change(release=0), "release"),
+    "a newer program's": (_change(minimum_version="9999.0"), r"minimum_version.*update the program"),
+    "a program's of a later patch": (_change(minimum_version=f"{__version__}.1"), "minimum_version"),
     "a release in words": (_change(release="1"), "release"),
     "no files": (_change(files=[]), "files"),
     "a file listed twice": (_change(files=[{"name": MODEL, "sha256": SHA, "size": 1}] * 2), "twice"),
@@ -143,6 +147,60 @@ def test_a_bad_bundle_is_refused_by_name(tmp_path, what):
     with pytest.raises(BundleError, match=message) as refused:
         read_bundle(tmp_path / "bundle")
     assert str(tmp_path) in str(refused.value)
+
+
+def test_a_bundle_for_this_program_or_an_older_one_is_taken(tmp_path):
+    write_sample(tmp_path / "bundle")
+    for version in ("0.0", "0.0.99.99", __version__, ".".join(__version__.split(".")[:2])):
+        changed_manifest(tmp_path / "bundle", minimum_version=version)
+        assert read_bundle(tmp_path / "bundle").manifest.minimum_version == version
+
+
+def test_a_manifest_that_nobody_could_read_is_not_written(tmp_path):
+    write_sample(tmp_path / "bundle", release=1)
+    for name, release, message in (("Dark Hair", 2, "small letters"), ("dark", 0, "release"), ("dark", 2**40, "release")):
+        with pytest.raises(BundleError, match=message):
+            write_bundle(
+                tmp_path / "bundle",
+                {MODEL: b"x"},
+                name=name,
+                release=release,
+                minimum_version="0.1.0",
+                roles=Roles(segmenter=segmenter_role()),
+                card=card(),
+            )
+    with pytest.raises(BundleError, match="size"):
+        write_sample(tmp_path / "bundle", model=b"")
+    assert read_bundle(tmp_path / "bundle").manifest.release == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bundle"]
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt(), OSError(28, "No space left on device")], ids=["Ctrl-C", "a full disk"])
+@pytest.mark.parametrize("at", ["_write", "_sync", "rename"])
+def test_a_bundle_that_could_not_be_replaced_stays(tmp_path, monkeypatch, at, failure):
+    write_sample(tmp_path / "bundle", release=1)
+    rename = Path.rename
+
+    def fail(path, *rest):
+        if at == "rename" and rest[0] != tmp_path / "bundle":
+            return rename(path, *rest)
+        monkeypatch.undo()  # once
+        raise failure
+
+    monkeypatch.setattr(*((Path, "rename", fail) if at == "rename" else (writer, at, fail)))
+    with pytest.raises(KeyboardInterrupt if isinstance(failure, KeyboardInterrupt) else BundleError):
+        write_sample(tmp_path / "bundle", release=2)
+    assert read_bundle(tmp_path / "bundle").manifest.release == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bundle"]
+
+
+def test_a_folder_that_may_not_be_looked_into(tmp_path, monkeypatch):
+    def refuse(_):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patched, pytest.raises(BundleError, match="Permission denied"):
+        patched.setattr(Path, "is_dir", refuse)
+        read_bundle(tmp_path / "bundle")
 
 
 def test_no_folder(tmp_path):

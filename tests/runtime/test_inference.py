@@ -8,7 +8,7 @@ import pytest
 
 from runtime.inference.errors import InferenceError
 from runtime.inference.onnx import OnnxBackend
-from tests.runtime.bundle_samples import dark_is_hair
+from tests.runtime.bundle_samples import FLOAT, _field, _int, _node, _value, dark_is_hair
 
 
 def test_activate_infer_deactivate():
@@ -54,6 +54,45 @@ def test_what_is_no_network_is_an_inference_error(model):
     with pytest.raises(InferenceError, match="broken"):
         backend.activate()
     assert not backend.active
+
+
+def _network(*parts: bytes) -> bytes:
+    return _field(1, 8) + _field(8, _field(1, "") + _field(2, 17)) + _field(7, b"".join(parts) + _field(2, "network"))
+
+
+def test_weights_outside_the_verified_bytes_are_not_looked_for(tmp_path, monkeypatch):
+    (tmp_path / "weights").write_bytes(np.ones((64, 64), np.float32).tobytes())
+    monkeypatch.chdir(tmp_path)
+    place = b"".join(_field(13, _field(1, key) + _field(2, value)) for key, value in (("location", "weights"), ("length", "16384")))
+    model = _network(
+        _node("MatMul", ["x", "w"], ["y"]),
+        _field(5, _field(1, 64) + _field(1, 64) + _field(2, FLOAT) + _field(8, "w") + place + _field(14, 1)),
+        _value(11, "x", FLOAT, [1, 64]),
+        _value(12, "y", FLOAT, [1, 64]),
+    )
+    with pytest.raises(InferenceError, match="External data"):
+        OnnxBackend(model, threads=1).activate()
+
+
+def test_a_network_that_wants_too_much_memory_is_told_by_us_alone(capfd):
+    whole = 7
+    model = _network(_node("ConstantOfShape", ["x"], ["y"]), _value(11, "x", whole, [1]), _value(12, "y", FLOAT, ["n"]))
+    with OnnxBackend(model, threads=1) as backend, pytest.raises(InferenceError, match="ONNX Runtime failed"):
+        backend.infer({"x": np.array([10**14], np.int64)})
+    assert capfd.readouterr() == ("", "")  # nothing past our log
+
+
+def test_outputs_that_are_no_numbers_are_an_inference_error():
+    text = 8
+    model = _network(_node("Cast", ["x"], ["y"], _int("to", text)), _value(11, "x", FLOAT, [1]), _value(12, "y", text, [1]))
+    row = _network(
+        _node("SequenceConstruct", ["x"], ["y"]),
+        _value(11, "x", FLOAT, [1]),
+        _field(12, _field(1, "y") + _field(2, _field(4, _field(1, _field(1, _field(1, FLOAT) + _field(2, _field(1, _field(1, 1)))))))),
+    )
+    for network in (model, row):
+        with OnnxBackend(network, threads=1) as backend, pytest.raises(InferenceError, match="'y' is no array of numbers"):
+            backend.infer({"x": np.zeros(1, np.float32)})
 
 
 @pytest.mark.parametrize("threads", [0, 65])
