@@ -170,7 +170,7 @@ class Daemon:
             return FrameMeasurer(
                 segmenter,
                 stated=settings.calibration.scale(),
-                cutoff_um=float(settings.analysis.terminal_cutoff_um),
+                cutoff=settings.analysis.cutoff(),
                 paper=paper,
                 max_megapixels=settings.analysis.max_megapixels,
             )

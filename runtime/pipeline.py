@@ -11,18 +11,17 @@ from numpy.typing import NDArray
 
 from calib.scale import NO_SCALE, Scale
 from runtime import __version__
-from runtime.analysis import figures, follicles, quality, skeleton, tracing, widths
+from runtime.analysis import diameters, figures, follicles, quality, skeleton, tracing, units, widths
 from runtime.analysis.hairs import HairPath, Ostium
 from runtime.analysis.measurement import (
     MIN_SIDE_PX,
-    Distribution,
+    CutoffProfile,
     Follicle,
     Hair,
     Measurement,
     Point,
     ScaleUsed,
     SegmentationTrust,
-    TerminalVellus,
 )
 from runtime.analysis.paper import paper_features
 from runtime.analysis.segmentation import Segmentation, Segmenter
@@ -55,7 +54,7 @@ def analyse(
     segmentation: Segmenter | Segmentation,
     scale: Scale = NO_SCALE,
     paper: bool = False,
-    cutoff_um: float = figures.TRICHOSCOPY_CUTOFF_UM,
+    cutoff: CutoffProfile = "trichoscopy",
 ) -> Measurement:
     """Measure one picture.
 
@@ -65,7 +64,7 @@ def analyse(
         segmentation: a segmenter to run, or a segmentation that is given (its mask has the image's size).
         scale: µm per pixel; with NO_SCALE nothing is reported in µm or per cm².
         paper: also compute ScalpVision's features (the slower, captured path).
-        cutoff_um: terminal hairs are at least this thick.
+        cutoff: the profile by which hair is terminal or vellus.
 
     Raises:
         PictureError: the picture is too small to hold a hair, or a given mask has another size.
@@ -99,15 +98,23 @@ def analyse(
     with clock.stage("figures"):
         used = ScaleUsed(um_per_px=scale.um_per_px, um_per_px_std=scale.um_per_px_std, source=scale.source)
         hairs = _hairs(paths, ostia, scale)
-        area_cm2 = None if scale.um_per_px is None else figures.area_cm2(width, height, scale.um_per_px)
-        diameters_px = [h.diameter_px for h in hairs if h.diameter_px is not None]
-        rooted = [h for h in hairs if h.rooted]
-        with_hair = [o for o in ostia if o.hairs]
         count_std, follicle_std = figures.hair_count_std(paths), figures.follicle_count_std(ostia, paths)
-        density, follicle_density = None, None
-        if area_cm2 is not None:
-            density = figures.hair_density(paths, width, height, area_cm2, count_std, scale)
+        with_hair = [o for o in ostia if o.hairs]
+        per_unit = [len(o.hairs) for o in with_hair]
+        counted = figures.counted_hairs(paths, width, height, count_std)
+        in_frame = counted.count if counted.rule == "counting-frame" else figures.counting_frame_count(paths, width, height)
+        diameters_px, diameters_um = [h.diameter_px for h in hairs], [h.diameter_um for h in hairs]
+        places = np.array([(o.x, o.y) for o in with_hair], np.float64).reshape(-1, 2)
+        apart_px = units.interfollicular_distance(units.nearest_distances(places, width, height))
+        area_cm2 = density = follicle_density = thickness = kinds = in_um = apart_um = None
+        if scale.um_per_px is not None:
+            area_cm2 = figures.area_cm2(width, height, scale.um_per_px)
+            density = figures.hair_density(counted, area_cm2, scale, per_unit)
             follicle_density = figures.follicle_density(len(with_hair), follicle_std, area_cm2, scale)
+            thickness = diameters.cumulative_thickness(paths, counted, area_cm2, scale, per_unit)
+            kinds = diameters.terminal_vellus(diameters_um, [h.diameter_um_max for h in hairs], cutoff)
+            in_um = diameters.distribution(diameters_um)
+            apart_um = units.scaled(apart_px, scale.um_per_px)
     return Measurement(
         image=name,
         width_px=width,
@@ -118,18 +125,23 @@ def analyse(
         segmentation=SegmentationTrust(reliability=found.reliability, unfamiliar=found.unfamiliar),
         hair_count=len(hairs),
         hair_count_std=count_std,
-        rooted_hair_count=len(rooted),
-        hair_count_in_frame=figures.counting_frame_count(paths, width, height),
+        rooted_hair_count=sum(h.rooted for h in hairs),
+        hair_count_in_frame=in_frame,
         follicle_count=len(with_hair),
         follicle_count_std=follicle_std,
         empty_follicle_count=None if found.ostium_probability is None else len(ostia) - len(with_hair),
-        hairs_per_follicle=[len(o.hairs) for o in with_hair],
+        hairs_per_follicle=per_unit,
         area_cm2=area_cm2,
         density_per_cm2=density,
         follicle_density_per_cm2=follicle_density,
-        diameter_px=figures.distribution(diameters_px),
-        diameter_um=_in_um(hairs, scale),
-        terminal_vellus=_terminal_vellus(hairs, scale, cutoff_um),
+        diameter_px=diameters.distribution(diameters_px),
+        diameter_um=in_um,
+        terminal_vellus=kinds,
+        diameter_diversity=diameters.diameter_diversity(diameters_px, kinds),
+        cumulative_thickness_mm_per_cm2=thickness,
+        single_hair_unit_share=units.single_hair_unit_share(per_unit),
+        interfollicular_distance_px=apart_px,
+        interfollicular_distance_um=apart_um,
         hairs=hairs,
         follicles=[Follicle(id=i, x=round(o.x, 2), y=round(o.y, 2), hair_ids=list(o.hairs)) for i, o in enumerate(ostia)],
         paper=features,
@@ -159,7 +171,7 @@ def _hairs(paths: tuple[HairPath, ...], ostia: tuple[Ostium, ...], scale: Scale)
                 diameter_px=_rounded(diameter_px),
                 diameter_um=_rounded(diameter_um),
                 diameter_um_std=_rounded(diameter_um_std),
-                diameter_um_max=None,
+                diameter_um_max=_diameter_um_max(path, scale),
                 length_px=round(path.length_px, 2),
                 rooted=path.rooted,
                 confidence=round(path.confidence, 3),
@@ -181,13 +193,12 @@ def _points(paths: tuple[HairPath, ...]) -> list[list[Point]]:
     return [points[stop - len(path.points) : stop] for path, stop in zip(paths, stops, strict=True)]
 
 
+def _diameter_um_max(path: HairPath, scale: Scale) -> float | None:
+    """The most that a hair can measure whose diameter could not be had for it is too thin."""
+    if scale.um_per_px is None or not np.isfinite(path.diameter_px_max):
+        return None
+    return _rounded(path.diameter_px_max * scale.um_per_px)
+
+
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(float(value), 3)
-
-
-def _in_um(hairs: list[Hair], scale: Scale) -> Distribution | None:
-    return None if scale.um_per_px is None else figures.distribution([h.diameter_um for h in hairs if h.diameter_um is not None])
-
-
-def _terminal_vellus(hairs: list[Hair], scale: Scale, cutoff_um: float) -> TerminalVellus | None:
-    return None if scale.um_per_px is None else figures.terminal_vellus([h.diameter_um for h in hairs], cutoff_um)

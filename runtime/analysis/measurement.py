@@ -16,6 +16,7 @@ MIN_SIDE_PX = 16  # in a smaller picture no hair of 24 px visible length can lie
 Share = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
+CutoffProfile = Literal["trichoscopy", "trichoscan"]
 
 
 class Model(BaseModel):
@@ -50,7 +51,7 @@ class SegmentationTrust(Model):
 
 
 class Density(Model):
-    """A number per cm² of scalp with its two uncertainties (standard deviations)."""
+    """An amount (hairs, follicles, mm of diameter) per cm² of scalp with its two uncertainties (standard deviations)."""
 
     value: NonNegative
     std_frame: NonNegative | None = Field(description="finding and scale")
@@ -59,7 +60,7 @@ class Density(Model):
 
 
 class Distribution(Model):
-    """Statistics over hairs, each once by its median width; null where no hair had a width."""
+    """Statistics over hairs, each once by its median width (or over follicular units); null where none had a value."""
 
     n: Count
     mean: NonNegative | None
@@ -70,12 +71,20 @@ class Distribution(Model):
 
 
 class TerminalVellus(Model):
-    """Hairs thicker and thinner than the cut-off (30 µm: trichoscopy), and those that could not be told."""
+    """Hairs thicker than the cut-off (30 µm: trichoscopy, 40 µm: TrichoScan) and not, and those that could not be told."""
 
+    profile: CutoffProfile | None = Field(default=None, description="the cut-off's name; null in results from before it was named")
     cutoff_um: Annotated[float, Field(gt=0)]
     terminal: Count
     vellus: Count
     undetermined: Count
+
+
+class DiameterDiversity(Model):
+    """How unlike the hairs are in diameter: the sign of miniaturisation."""
+
+    cv: NonNegative | None = Field(description="standard deviation over mean; null below two hairs with a width")
+    below_cutoff_share: Share | None = Field(description="vellus hairs among those told apart; null without a scale")
 
 
 Point = tuple[float, float, float | None]  # x, y, diameter in px or null
@@ -164,6 +173,16 @@ class Measurement(Model):
     diameter_px: Distribution
     diameter_um: Distribution | None
     terminal_vellus: TerminalVellus | None
+    # captures kept before these figures were made lack them
+    diameter_diversity: DiameterDiversity | None = None
+    cumulative_thickness_mm_per_cm2: Density | None = Field(
+        default=None, description="diameters of the counted hairs summed, over the area"
+    )
+    single_hair_unit_share: Share | None = Field(default=None, description="follicular units of one hair; null where no unit was found")
+    interfollicular_distance_px: Distribution | None = Field(
+        default=None, description="from follicular units to the nearest other one; n are those that are nearer to it than to the border"
+    )
+    interfollicular_distance_um: Distribution | None = None
     hairs: list[Hair]
     follicles: list[Follicle]
     paper: PaperFeatures | None

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from runtime.analysis.measurement import CutoffProfile
 from runtime.folders import named_folder
 
 
@@ -23,7 +24,7 @@ class AnalysisSettings(BaseModel):
         description="folder of the bundle whose network finds hair, absolute or from ~; the one inside the program where it is not set",
     )
     terminal_cutoff_um: Literal[30, 40] = Field(
-        default=30, description="hairs at least this thick (µm) are terminal, thinner ones vellus; trichoscopy uses 30, histology 40"
+        default=30, description="hairs thicker than this (µm) are terminal, others vellus; trichoscopy uses 30, TrichoScan 40"
     )
     max_megapixels: float = Field(
         default=24.0, ge=0.1, le=100.0, description="larger pictures are refused before they are decoded (millions of pixels)"
@@ -34,6 +35,10 @@ class AnalysisSettings(BaseModel):
         le=64,
         description="threads that OpenCV and the network may use in one stage; the daemon leaves one core to the camera and the page",
     )
+
+    def cutoff(self) -> CutoffProfile:
+        """The name of the cut-off that was set."""
+        return "trichoscan" if self.terminal_cutoff_um == 40 else "trichoscopy"
 
     @field_validator("bundle", mode="before")
     @classmethod

@@ -8,7 +8,7 @@ from calib.errors import ScaleError
 from calib.scale import NO_SCALE, Scale, given_scale
 from device.frame import Frame
 from device.jpeg import jpeg_size
-from runtime.analysis.measurement import Measurement
+from runtime.analysis.measurement import CutoffProfile, Measurement
 from runtime.analysis.segmentation import Segmenter
 from runtime.errors import PictureError
 from runtime.pipeline import analyse
@@ -19,11 +19,11 @@ log = structlog.get_logger(__name__)
 class FrameMeasurer:
     """Measures frames of one camera, one at a time; a segmenter is not shared between threads."""
 
-    def __init__(self, segmenter: Segmenter, *, stated: Scale, cutoff_um: float, paper: bool, max_megapixels: float) -> None:
+    def __init__(self, segmenter: Segmenter, *, stated: Scale, cutoff: CutoffProfile, paper: bool, max_megapixels: float) -> None:
         """Store the arguments. `stated` is the configured scale; where it has none, the frame's own counts, else none."""
         self._segmenter = segmenter
         self._stated = stated
-        self._cutoff_um = cutoff_um
+        self._cutoff = cutoff
         self._paper = paper
         self._max_megapixels = max_megapixels
         self._absurd: float | None = None
@@ -42,7 +42,7 @@ class FrameMeasurer:
             segmentation=self._segmenter,
             scale=self._scale_of(frame),
             paper=self._paper,
-            cutoff_um=self._cutoff_um,
+            cutoff=self._cutoff,
         )
 
     def _refuse_large(self, frame: Frame) -> None:

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calib.scale import NO_SCALE, given_scale
-from runtime.analysis import figures
+from runtime.analysis import diameters, figures
 from runtime.analysis.hairs import HairPath, Ostium
+from runtime.analysis.sampling import UNIT_EVENNESS
 
 
 def hair(*points: tuple[float, float], rooted: bool = False, length: float | None = None) -> HairPath:
@@ -41,18 +42,18 @@ def test_tiles_of_a_scalp_count_each_short_hair_once(hairs: list[tuple[int, floa
 
 
 def test_distribution_of_nothing_is_null_and_of_some_is_right() -> None:
-    empty = figures.distribution([float("nan")])
+    empty = diameters.distribution([float("nan")])
     assert empty.n == 0 and empty.mean is None and empty.sd is None
-    some = figures.distribution([60.0, 80.0, math.inf, 70.0])
+    some = diameters.distribution([60.0, 80.0, math.inf, 70.0])
     assert (some.n, some.mean, some.median) == (3, 70.0, 70.0)
     assert some.sd == pytest.approx(10.0)
-    assert figures.distribution([50.0]).sd is None
+    assert diameters.distribution([50.0]).sd is None
 
 
 def test_terminal_and_vellus_and_those_unknown() -> None:
-    got = figures.terminal_vellus([20.0, 29.9, 31.0, 80.0, None, float("nan")])
+    got = diameters.terminal_vellus([20.0, 29.9, 31.0, 80.0, None, float("nan")])
     assert (got.terminal, got.vellus, got.undetermined, got.cutoff_um) == (2, 2, 2, 30.0)
-    assert figures.terminal_vellus([35.0], cutoff_um=40.0).vellus == 1
+    assert diameters.terminal_vellus([35.0], profile="trichoscan").vellus == 1
 
 
 def test_density_says_what_is_uncertain() -> None:
@@ -61,7 +62,7 @@ def test_density_says_what_is_uncertain() -> None:
     assert got.std_frame == pytest.approx(np.hypot(20, 2 * 0.05 * 200))
     assert got.std_site is not None and got.std_site > got.std_frame
     single = figures.density(20, 2.0, 0.1, 0.05, "rooted")
-    assert single.std_site == pytest.approx(np.hypot(got.std_frame or 0, np.sqrt(20) / 0.1))
+    assert single.std_site == pytest.approx(np.hypot(got.std_frame or 0, np.sqrt(20 * UNIT_EVENNESS) / 0.1))
     assert got.std_site > single.std_site  # hairs come in units
     bald = figures.density(0, 0.5, 0.1, 0.0, "rooted", [])
     assert bald.value == 0 and bald.std_site is not None and bald.std_site > 0
@@ -82,8 +83,8 @@ def test_the_rule_follows_the_hair() -> None:
     scale = given_scale(10.0, 0.1)
     area = figures.area_cm2(320, 240, 10.0)
     assert area == pytest.approx(0.0768)
-    assert figures.hair_density(long, 320, 240, area, 1.0, scale).value == pytest.approx(2 / area)
-    assert figures.hair_density([], 320, 240, area, 0.5, scale).value == 0
+    assert figures.hair_density(figures.counted_hairs(long, 320, 240, 1.0), area, scale, [2]).value == pytest.approx(2 / area)
+    assert figures.hair_density(figures.counted_hairs([], 320, 240, 0.5), area, scale, []).value == 0
 
 
 def test_count_errors_grow_with_doubt() -> None:
