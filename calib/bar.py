@@ -35,6 +35,7 @@ SETTLED_PX = 0.05  # an edge that still moves by more in the last iteration has 
 LEAST_WIDTH_PX = 0.2
 LEAST_SPREAD_PX, LARGEST_SPREAD_PX = 0.2, 20.0
 WEAK_STEP = 0.15  # an edge at which the level changes by less of the whole contrast is none
+FARTHEST_SPREADS = 8.0  # what lies farther is there wholly or not at all; denormal numbers would be slow
 UNBOUND = 1e-6  # weight of a prior that says next to nothing
 
 _PHI = (0.319381530, -0.356563782, 1.781477937, -1.821255978, 1.330274429)
@@ -226,7 +227,7 @@ def _model(found: Floats, u: Float32s, half: Floats) -> tuple[Float32s, Float32s
     rise = (found[:, SHADE + 1, None] + 2 * found[:, SHADE + 2, None] * t) / half[:, None]  # of the level, per px
     s = sigma.astype(np.float32)[:, None]
     scale = half.astype(np.float32)[:, None]
-    z = (u[:, None, :] - edge[:, :, None].astype(np.float32)) / s[:, :, None]
+    z = np.clip((u[:, None, :] - edge[:, :, None].astype(np.float32)) / s[:, :, None], -FARTHEST_SPREADS, FARTHEST_SPREADS)
     cumulative, density = _normal(z)
     z_left, z_right = z[:, 0], z[:, 1]
     dense_left, dense_right = density[:, 0], density[:, 1]

@@ -17,6 +17,7 @@ class HairPath:
         widths_px: float64 (n,), apparent width at each point, NaN where it could not be had (crossing, flake, neighbour).
         diameter_px: the hair's diameter, a robust median of its widths; NaN where none could be had.
         diameter_px_std: standard error of it; NaN where unknown.
+        diameter_px_max: where only "thinner than" is known; NaN elsewhere.
         length_px: visible length.
         rooted: the hair's ostium lies in the frame.
         confidence: 0…1, how surely this is one hair.
@@ -31,6 +32,7 @@ class HairPath:
     rooted: bool
     confidence: float
     entering: bool = False
+    diameter_px_max: float = float("nan")
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,22 +6,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.analysis.hairs import HairPath
 from runtime.analysis.skeleton import Floats, Ints
 
 SAMPLE_PX = 0.5  # step along a section
 TANGENT_STEPS = 2
 REMAP_ROWS = 32000  # remap's tables may not have more than 32767 rows
-ROUGH_PERCENTILE = 35.0
-PIXEL_JUMP_PX = 0.5  # the width of a perfect mask jumps by as much
 MIN_SECTIONS = 4  # fewer tell nothing of a hair
-NO_WIDTH_PX = 4.0  # stands in for a hair of which nothing is known
-
-
-def rough_widths(paths: tuple[HairPath, ...]) -> Floats:
-    """The lower half's middle of each path's rough widths, px, float64 (paths,): where hairs merge the mask is only ever wider."""
-    rough = [path.widths_px[np.isfinite(path.widths_px)] for path in paths]
-    return np.array([float(np.percentile(w, ROUGH_PERCENTILE)) if len(w) else NO_WIDTH_PX for w in rough])
 
 
 def normals(points: Floats, owner: Ints) -> Floats:
@@ -62,40 +52,20 @@ def mask_edges(
     `half` (sections,) is how far to look; an edge beyond it is put there.
     """
     steps = int(np.ceil(half.max() / step_px))
-    unit = np.linspace(-1.0, 1.0, 2 * steps + 1)
-    offsets = half[:, None] * unit
-    value = profiles(share, points, normal, offsets)
-    left, right = crossings(value, offsets, steps, 0.5)
+    value = profiles(share, points, normal, half[:, None] * np.linspace(-1.0, 1.0, 2 * steps + 1))
     on_hair = value[:, steps] >= 0.5
-    left = np.where(on_hair, np.where(np.isfinite(left), left, -half), np.nan)
-    return left, np.where(on_hair, np.where(np.isfinite(right), right, half), np.nan)
+    left, right = (np.where(on_hair, _first_below(value[:, steps::way], 0.5) * half / steps, np.nan) for way in (-1, 1))
+    return -left, right
 
 
-def crossings(value: NDArray[np.float32], offsets: Floats, middle: int, level: float | Floats) -> tuple[Floats, Floats]:
-    """Where a profile first falls below `level` on either side of its middle, interpolated; NaN where it does not."""
-    threshold = np.broadcast_to(np.asarray(level, float), (len(value),))[:, None]
-    edges = []
-    for direction in (-1, 1):
-        side = value[:, middle::direction]
-        where = offsets[:, middle::direction]
-        below = side < threshold
-        first = np.where(below.any(1), below.argmax(1), 0)
-        rows = np.arange(len(value))
-        previous = np.maximum(first - 1, 0)
-        high, low = side[rows, previous], side[rows, first]
-        share = np.where(high > low, (high - threshold[:, 0]) / np.where(high > low, high - low, 1.0), 0.0)
-        edge = where[rows, previous] + share * (where[rows, first] - where[rows, previous])
-        edges.append(np.where(below.any(1) & (first > 0), edge, np.nan))
-    return edges[0], edges[1]
-
-
-def irregularity(width: Floats, stops: Ints, counts: Ints) -> float:
-    """By how much of itself the mask's width jumps from section to section: the middle hair's robust spread of differences."""
-    spread = []
-    for stop, count in zip(stops, counts, strict=True):
-        mine = width[stop - count : stop]
-        mine = mine[np.isfinite(mine)]
-        if len(mine) >= MIN_SECTIONS:
-            jump = max(1.48 * float(np.median(np.abs(mine[2:] - mine[:-2]))) - PIXEL_JUMP_PX, 0.0)
-            spread.append(jump / float(np.median(mine)))
-    return float(np.median(spread)) if spread else 0.0
+def _first_below(value: NDArray[np.float32], level: float) -> Floats:
+    """How many steps along its row a profile, float32 (n, k), first falls below `level`, between samples; its last sample where not."""
+    below = value < level
+    first = below.argmax(1)
+    rows = np.arange(len(value))
+    ends = ~below[rows, first]
+    first[ends] = value.shape[1] - 1
+    before = np.maximum(first - 1, 0)
+    high, low = value[rows, before], value[rows, first]
+    share = np.clip((high - level) / np.where(high > low, high - low, 1.0), 0.0, 1.0)
+    return np.asarray(np.where(ends, first, before + share), float)

@@ -1,106 +1,194 @@
 """How wide each hair is: sections across its course, all of a frame in one go, and one robust diameter for each hair.
 
 A section is the profile of the soft mask (the share of hair in each pixel) along the normal; the hair's edges lie where that share
-is one half, between pixels. Half-way in grey between shaft and skin was tried too: gloss and cast shadows made it 0.45 px too wide.
-Sections beside other hairs and at crossings measure something else than one hair and are left out (NaN).
+is one half, between pixels. Bars fitted to the picture (see shaft.py) then say by how much that is off on each hair, the more freely
+the less the mask can be relied on. Sections in which another hair's course lies measure more than one hair and are left out (NaN), as
+are those much wider or narrower than their hair. A mask in which hairs run together is only ever wider than one of them, and a hair
+tapers only towards its tip: a hair's diameter is the middle of the lower sections of what is left when a tapering tip is taken away.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
+from runtime.analysis.courses import Courses, courses_of, percentiles
 from runtime.analysis.hairs import HairPath
-from runtime.analysis.sections import SAMPLE_PX, mask_edges, normals, rough_widths
+from runtime.analysis.sections import SAMPLE_PX, mask_edges, normals
 from runtime.analysis.segmentation import Segmentation
+from runtime.analysis.shaft import ShaftFits, fit_shafts
 from runtime.analysis.skeleton import Floats, Ints
 
 MARGIN_PX = 4.0  # a section reaches this far beyond the mask's edge
 MAX_HALF_PX = 60.0  # sections of wider strands are cut off: no hair at these magnifications is wider
-CLEAR_PX = 2.0  # skin that must lie between a section and the next hair
+COURSE_PX = 2  # a course drawn so thick is met by samples STRAY_STEP_PX apart
+STRAY_STEP_PX = 1.5
+STRAY_PX = 1.0  # another hair's course so near to a section's edges lies in it
+NARROWEST_SHARE, WIDEST_SHARE = 0.4, 1.5  # of its hair's typical width: other sections measure something else
+MIN_SECTIONS = 3  # fewer tell no diameter
+
+TIP_SHARE = 0.15  # the share of a hair's sections, half of it at each end, where it rises out of the skin or has been cut
+TIP_SECTIONS = 8  # a tip can be told from fewer sections by nothing
+TIP_TYPICAL_PERCENT, TIP_BELOW = 65.0, 0.55  # an end this much thinner than what its hair typically is tapers …
+TIP_BODY_PERCENT, TIP_UP_TO = 80.0, 0.8  # … to where the hair is this share of its body
+LOWER_PERCENT = 20.0
+NEAR_SHARE, NEAR_PX = 0.2, 0.4  # sections so near to the lower ones measure the same hair
+
+GIVEN_DOUBT_PX, DOUBT_PX = 0.1, 1.0  # how far a mask's edges may be off: of one to be relied on wholly, and on top where not at all
+FRAME_FITS = 1.0  # how many of its own fits the frame's typical correction counts for on each hair
+MIN_FRAME_FITS = 3
+RESOLVED_SPREADS = 1.5  # below this many σ of the point spread width and contrast look alike
 MAD_TO_SD = 1.4826
-# an edge is off by this share of the width times the square of the mask's doubt: with it 66 to 80 % of the widths of each kind lay within
-# one standard error (classical masks of 120 rendered frames of device.simulated, 2026-11-22)
-EDGE_DOUBT = 2.0
-TIP_SHARE = 0.15  # the share of a hair's sections next to each end that tapers or rises out of the skin
+APART_SECTIONS = 3.0  # neighbouring sections share pixels and texture: about one in three is independent
+MEDIAN_TO_MEAN = 1.25  # a median's standard error over a mean's
+
+
+@dataclass(frozen=True, eq=False)
+class _Sections:
+    """All sections of a frame: edges on the mask along the normal and what may be used, each (n,)."""
+
+    points: Floats
+    normal: Floats
+    left: Floats
+    right: Floats
+    usable: NDArray[np.bool_]
+
+    @property
+    def width(self) -> Floats:
+        return self.right - self.left
 
 
 def measure_widths(paths: tuple[HairPath, ...], image: NDArray[np.uint8], segmentation: Segmentation) -> tuple[HairPath, ...]:
-    """`paths` with `widths_px`, `diameter_px` and `diameter_px_std` filled.
+    """`paths` with `widths_px`, `diameter_px`, `diameter_px_std` and `diameter_px_max` filled.
 
-    `paths` carry the mask's rough widths in `widths_px` (or NaN); `image` is uint8 (height, width, 3) BGR.
+    `paths` carry the mask's rough widths in `widths_px` (or NaN); `image` is uint8 (height, width, 3) BGR. A hair that lies alone
+    nowhere, or that is thinner than the picture resolves, has no diameter (NaN).
     """
     if not paths:
         return ()
-    counts = np.array([len(path.points) for path in paths])
-    owner = np.repeat(np.arange(len(paths)), counts)
-    points = np.concatenate([path.points for path in paths])
-    normal = normals(points, owner)
-    rough = rough_widths(paths)
-    profile_half = np.minimum(0.75 * rough[owner] + MARGIN_PX, MAX_HALF_PX)
-    left, right = mask_edges(points, normal, profile_half, _share_of_hair(segmentation))
+    hairs = courses_of(paths)
+    sections = _sections(hairs, segmentation)
+    doubt = GIVEN_DOUBT_PX + DOUBT_PX * (1.0 - segmentation.reliability)
+    fits = fit_shafts(
+        image, sections.points, sections.normal, hairs.owner, sections.left, sections.right, sections.usable, len(hairs), doubt
+    )
+    correction = _corrections(fits, hairs)
+    widths = np.where(sections.usable, np.maximum(sections.width + correction[hairs.owner], 0.0), np.nan)
+    diameter, std = _diameters(widths, hairs, doubt)
+    limit = RESOLVED_SPREADS * fits.spread_px if segmentation.probability is not None else RESOLVED_SPREADS
+    unresolved = diameter < limit
+    most = np.where(unresolved, np.maximum(limit, diameter + 2 * std), np.nan)
+    diameter, std = np.where(unresolved, np.nan, diameter), np.where(unresolved, np.nan, std)
+    return tuple(
+        replace(
+            path,
+            widths_px=widths[hairs.offsets[k] : hairs.offsets[k + 1]],
+            diameter_px=float(diameter[k]),
+            diameter_px_std=float(std[k]),
+            diameter_px_max=float(most[k]),
+        )
+        for k, path in enumerate(paths)
+    )
+
+
+def _sections(hairs: Courses, segmentation: Segmentation) -> _Sections:
+    owner, rough = hairs.owner, hairs.rough_widths()
+    normal = normals(hairs.points, owner)
+    half = np.minimum(0.75 * rough[owner] + MARGIN_PX, MAX_HALF_PX)
+    left, right = mask_edges(hairs.points, normal, half, _share_of_hair(segmentation))
     width = right - left
-    width[width >= 2 * profile_half - SAMPLE_PX] = np.nan
-    alone = ~_beside_others(points, owner, rough)
-    usable = alone & np.isfinite(width)
-    typical = _typical(width, owner, usable, rough)
-    usable &= (width < 1.5 * typical[owner]) & (width > 0.4 * typical[owner])
-    widths = np.where(usable, width, np.nan)
-    out = []
-    for k, (low, high) in enumerate(zip(np.cumsum(counts) - counts, np.cumsum(counts), strict=True)):
-        mine = widths[low:high]
-        diameter, std = _diameter(mine, float(typical[k]))
-        std = float(np.hypot(std, EDGE_DOUBT * (1.0 - segmentation.reliability) ** 2 * diameter))
-        out.append(replace(paths[k], widths_px=mine, diameter_px=diameter, diameter_px_std=std))
-    return tuple(out)
+    usable = np.isfinite(width) & (width < 2 * half - SAMPLE_PX)
+    usable[usable] = ~_shared(hairs, normal, left, right, segmentation.mask.shape)[usable]
+    typical = percentiles(width[usable], owner[usable], len(hairs), 50.0)
+    typical = np.where(np.bincount(owner[usable], minlength=len(hairs)) >= MIN_SECTIONS, typical, rough)[owner]
+    with np.errstate(invalid="ignore"):
+        usable &= (width < WIDEST_SHARE * typical) & (width > NARROWEST_SHARE * typical)
+    return _Sections(hairs.points, normal, left, right, usable)
 
 
-def _beside_others(points: Floats, owner: Ints, rough: Floats) -> NDArray[np.bool_]:
-    """Points to which another hair's course comes so near that the section would show both, bool (n,)."""
-    beside = np.zeros(len(points), bool)
-    reach = float(np.percentile(rough, 95)) + CLEAR_PX
-    pairs = cKDTree(points).query_pairs(reach, output_type="ndarray")
-    a, b = pairs[:, 0], pairs[:, 1]
-    foreign = owner[a] != owner[b]
-    a, b = a[foreign], b[foreign]
-    gap = np.hypot(*(points[a] - points[b]).T) - (rough[owner[a]] + rough[owner[b]]) / 2
-    close = gap < CLEAR_PX
-    beside[a[close]] = True
-    beside[b[close]] = True
-    return beside
-
-
-def _typical(width: Floats, owner: Ints, usable: NDArray[np.bool_], rough: Floats) -> Floats:
-    """A first robust width of each hair, px, float64 (hairs,)."""
-    typical = rough.copy()
-    for k in range(len(rough)):
-        mine = width[(owner == k) & usable]
-        if len(mine) >= 3:
-            typical[k] = np.median(mine)
-    return np.asarray(np.maximum(typical, 1.0))
+def _shared(hairs: Courses, normal: Floats, left: Floats, right: Floats, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Sections in which another hair's course lies, bool (n,)."""
+    drawn = np.zeros(shape[:2], np.int32)
+    points = np.rint(hairs.points).astype(np.int32)
+    for k in range(len(hairs)):
+        cv2.polylines(drawn, [points[hairs.offsets[k] : hairs.offsets[k + 1]]], False, k + 1, COURSE_PX)
+    at = np.flatnonzero(np.isfinite(left) & np.isfinite(right))
+    low, high = left[at] - STRAY_PX, right[at] + STRAY_PX
+    steps = int(np.ceil(float((high - low).max(initial=0.0)) / STRAY_STEP_PX)) + 1
+    across = (low[:, None] + (high - low)[:, None] * np.linspace(0.0, 1.0, steps)).astype(np.float32)
+    x = hairs.points[at, :1].astype(np.float32) + normal[at, :1].astype(np.float32) * across
+    y = hairs.points[at, 1:].astype(np.float32) + normal[at, 1:].astype(np.float32) * across
+    x, y = np.clip(np.rint(x), 0, shape[1] - 1).astype(np.int32), np.clip(np.rint(y), 0, shape[0] - 1).astype(np.int32)
+    seen = drawn.ravel()[y * np.int32(shape[1]) + x]
+    shared = np.zeros(len(left), np.bool_)
+    shared[at] = ((seen != 0) & (seen != (hairs.owner[at, None] + 1).astype(np.int32))).any(1)
+    return shared
 
 
 def _share_of_hair(segmentation: Segmentation) -> NDArray[np.float32]:
     """The share of hair in each pixel, float32 (height, width); where the segmenter gives none, or no number, its mask stands in."""
-    mask = segmentation.mask.astype(np.float32)
     soft = segmentation.probability
-    return mask if soft is None else np.where(np.isfinite(soft), soft, mask).astype(np.float32)
+    if soft is None:
+        return segmentation.mask.astype(np.float32)
+    known = np.isfinite(soft)
+    return soft if known.all() else np.where(known, soft, segmentation.mask).astype(np.float32)
 
 
-def _diameter(widths: Floats, typical: float) -> tuple[float, float]:
-    """(diameter, its standard error) from one hair's sections; without enough of them the rough width, its error unknown."""
-    n = len(widths)
-    body = widths[round(TIP_SHARE * n / 2) : n - round(TIP_SHARE * n / 2)]
-    body = body[np.isfinite(body)]
-    if len(body) < 3:
-        body = widths[np.isfinite(widths)]
-    if len(body) < 3:
-        return typical, float("nan")
-    middle = float(np.median(body))
-    spread = MAD_TO_SD * float(np.median(np.abs(body - middle)))
-    # neighbouring sections share pixels and texture: about one in three is independent; the median's error is 1.25 that of the mean
-    independent = max(1.0, len(body) / 3.0)
-    return middle, float(np.hypot(1.25 * spread / np.sqrt(independent), 0.02 * middle + 0.1))
+def _corrections(fits: ShaftFits, hairs: Courses) -> Floats:
+    """By how much the picture says each hair is wider than in the mask, px, float64 (hairs,)."""
+    excess = (fits.fit.width_px - fits.masked_px)[fits.trusted]
+    owner = hairs.owner[fits.section[fits.trusted]]
+    count = np.bincount(owner, minlength=len(hairs))
+    of_frame = float(np.median(excess)) if len(excess) >= MIN_FRAME_FITS else 0.0
+    own = np.nan_to_num(percentiles(excess, owner, len(hairs), 50.0))
+    return np.asarray((own * count + of_frame * FRAME_FITS) / (count + FRAME_FITS))
+
+
+def _diameters(widths: Floats, hairs: Courses, doubt_px: float) -> tuple[Floats, Floats]:
+    """(diameter, its standard error), px, float64 (hairs,) each, NaN for hairs of too few sections."""
+    count = len(hairs)
+    size = np.diff(hairs.offsets)
+    trimmed = np.round(TIP_SHARE * size / 2)[hairs.owner]
+    place = np.arange(len(widths)) - hairs.offsets[hairs.owner]
+    body = np.isfinite(widths) & (place >= trimmed) & (place < size[hairs.owner] - trimmed)
+    values, owner = widths[body], hairs.owner[body]
+    kept = ~_tips(values, owner, count)
+    values, owner = values[kept], owner[kept]
+    lower = percentiles(values, owner, count, LOWER_PERCENT)
+    near = np.abs(values - lower[owner]) <= NEAR_SHARE * lower[owner] + NEAR_PX
+    all_of = np.bincount(owner, minlength=count)
+    n = np.bincount(owner[near], minlength=count)
+    diameter = percentiles(values[near], owner[near], count, 50.0)
+    off = np.abs(values - diameter[owner])
+    spread = MAD_TO_SD * percentiles(off[near], owner[near], count, 50.0)
+    scatter = MEDIAN_TO_MEAN * spread / np.sqrt(np.maximum(1.0, n / APART_SECTIONS))
+    apart = percentiles(values, owner, count, 75.0) - percentiles(values, owner, count, 25.0)
+    std = np.sqrt(scatter**2 + (0.02 * diameter + 0.1) ** 2 + (0.2 * apart) ** 2 + (0.5 * doubt_px) ** 2)
+    enough = all_of >= MIN_SECTIONS
+    return np.where(enough, diameter, np.nan), np.where(enough, std, np.nan)
+
+
+def _tips(values: Floats, owner: Ints, count: int) -> NDArray[np.bool_]:
+    """Which of hairs' widths in order along them, (n,), belong to an end that tapers, bool (n,)."""
+    size = np.bincount(owner, minlength=count)
+    begin = np.cumsum(size) - size
+    long = np.flatnonzero(size >= TIP_SECTIONS)
+    tips = np.zeros(len(values), np.bool_)
+    if not len(long):
+        return tips
+    typical = percentiles(values, owner, count, TIP_TYPICAL_PERCENT)
+    thick = values >= TIP_UP_TO * percentiles(values, owner, count, TIP_BODY_PERCENT)[owner]
+    rank = np.arange(len(values)) - begin[owner]
+    for from_end in (False, True):
+        place = size[owner] - 1 - rank if from_end else rank
+        first = begin[long] + (size[long] - 3 if from_end else 0)
+        end = np.median(values[first[:, None] + np.arange(3)], axis=1)
+        tapers = np.zeros(count, np.bool_)
+        tapers[long] = end < TIP_BELOW * typical[long]
+        stop = np.full(count, len(values))
+        np.minimum.at(stop, owner[thick], place[thick])
+        tips |= tapers[owner] & (place < stop[owner])
+    return tips
