@@ -28,17 +28,18 @@ def unexplained(paths: tuple[HairPath, ...], own: Floats, mask: NDArray[np.bool_
     """
     usual = usual_width(own)
     rest = mask.astype(np.uint8)
-    for path, width in zip(paths, (COVER_WIDTHS * single_widths(own, usual)).round().astype(int).tolist(), strict=True):
+    for path, width in zip(paths, np.rint(COVER_WIDTHS * single_widths(own, usual)).astype(int).tolist(), strict=True):
         course = np.rint(path.points * 2**SUBPIXEL_BITS).astype(np.int32)
         cv2.polylines(rest, [course], False, 0, max(1, width), cv2.LINE_8, SUBPIXEL_BITS)
     size = max(2, round(THIN_WIDTHS * usual))
-    rest = np.asarray(cv2.morphologyEx(rest, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))), np.uint8)
-    labels, box = boxed(rest.view(np.bool_), 8)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    thick = np.asarray(cv2.morphologyEx(rest, cv2.MORPH_OPEN, disc), np.uint8).view(np.bool_)
+    labels, box = boxed(thick, 8)
     long = np.hypot(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1]) >= min_extent_px
     long[0] = False
     left = np.zeros(mask.shape, np.bool_)
     if long.any():
-        at = np.flatnonzero(rest)
+        at = np.flatnonzero(thick)
         left.ravel()[at[long[labels.ravel()[at]]]] = True
     return left, usual
 

@@ -1,7 +1,7 @@
 """From a mask of hair to its skeleton as a graph: ordered centre lines between the places where strands meet.
 
 The mask is thinned to one pixel, pixels where three or more branches meet become nodes, and what lies between becomes segments
-whose pixels are put in order by one breadth-first walk over all of them at once. Everything is held in flat arrays with offsets,
+whose pixels are put in order by one depth-first walk over all of them at once. Everything is held in flat arrays with offsets,
 so that later stages work on all segments in one operation.
 """
 
@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import breadth_first_order, connected_components
+from scipy.sparse.csgraph import connected_components, depth_first_order
 
 from runtime.analysis.pieces import small_gaps
 from runtime.analysis.thinning import thinned
@@ -29,8 +29,10 @@ ALONG_WIDTHS = 6.0  # hair that meets the border over more than this many widths
 SMOOTHING_PX = 3  # half window of the moving mean over the pixel staircase
 PINHOLE_WIDTHS = 0.5  # a hole smaller than a square of this many hair widths is glint or noise, not skin
 
-# the eight neighbours in circular order, as (dy, dx)
-_RING = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
+# the eight neighbours in reading order, as (dy, dx), and which of them follow one another round the pixel
+_AROUND = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
+_RING = (1, 2, 4, 7, 6, 5, 3, 0)
+ROOT_BRANCHES = 64  # SciPy's walk looks at all branches of a node again after each
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +48,6 @@ class SkeletonGraph:
         end_nodes: int64 (segments, 2), the node at the first and at the last point, or FREE, or BORDER.
         nodes: float64 (nodes, 2), x and y.
         node_radius_px: float64 (nodes,), radius of the largest disc in the mask about the node.
-        hair_width_px: typical width of the mask's strands.
     """
 
     shape: tuple[int, int]
@@ -57,7 +58,6 @@ class SkeletonGraph:
     end_nodes: Ints
     nodes: Floats
     node_radius_px: Floats
-    hair_width_px: float
 
     @property
     def lengths_px(self) -> Floats:
@@ -67,20 +67,29 @@ class SkeletonGraph:
 
 def skeleton_graph(mask: NDArray[np.bool_]) -> SkeletonGraph:
     """The skeleton of `mask`, bool (height, width), as a graph. An empty mask gives an empty graph; never raises for a 2-D array."""
-    hair = np.ascontiguousarray(mask, dtype=np.uint8)
-    if hair.size == 0 or not hair.any():
-        return _empty(hair.shape)
+    shape = mask.shape
+    (top, bottom), (left, right) = (_span(np.asarray(mask.any(axis))) for axis in (1, 0))
+    if top >= bottom:
+        return _empty(shape)
+    # what lies beyond all hair is not looked at; the picture's borders are where they were
+    hair = np.ascontiguousarray(mask[top:bottom, left:right], dtype=np.uint8)
     hair = fill_pinholes(hair)
     padded = continued_outwards(hair)
     inside = (slice(PADDING_PX, -PADDING_PX),) * 2
     # without any background OpenCV's distances are infinite: no strand is wider than the picture
-    distance = np.minimum(cv2.distanceTransform(padded, cv2.DIST_L2, 5)[inside], min(hair.shape) / 2 + 1)
+    distance = np.minimum(cv2.distanceTransform(padded, cv2.DIST_L2, 5)[inside], min(shape) / 2 + 1)
     # a strip of width w has distances 0.5 … w/2 + 0.5 (pixel centres to the first background pixel's centre): half width is d - 0.5
     rows, columns = np.divmod(np.flatnonzero(thinned(padded.view(np.bool_))[inside]), hair.shape[1])
     if not len(rows):
-        return _empty(hair.shape)
+        return _empty(shape)
     radius = np.maximum(distance[rows, columns].astype(np.float64) - 0.5, 0.5)
-    return _graph(rows, columns, radius, hair.shape)
+    return _graph(rows + top, columns + left, radius, shape)
+
+
+def _span(has: NDArray[np.bool_]) -> tuple[int, int]:
+    """Where what is wanted begins and ends, one more line on either side; (0, 0) where nothing is."""
+    at = np.flatnonzero(has)
+    return (max(0, int(at[0]) - 1), min(len(has), int(at[-1]) + 2)) if len(at) else (0, 0)
 
 
 def fill_pinholes(hair: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -134,25 +143,40 @@ def _long_runs(line: NDArray[np.uint8], limit: float) -> NDArray[np.bool_]:
 
 def _empty(shape: tuple[int, ...]) -> SkeletonGraph:
     none, no_point = np.zeros(0), np.zeros((0, 2))
-    return SkeletonGraph((shape[0], shape[1]), no_point, none, none, np.zeros(1, np.int64), np.zeros((0, 2), np.int64), no_point, none, 0.0)
+    return SkeletonGraph((shape[0], shape[1]), no_point, none, none, np.zeros(1, np.int64), np.zeros((0, 2), np.int64), no_point, none)
+
+
+def _tables() -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """For each of the 256 neighbourhoods, bit 7 - k being neighbour k: (whether it makes a junction, the neighbours that are linked to).
+
+    bool (256,) and (256, 8); a diagonal is linked to only where no straight way round exists.
+    """
+    there = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(np.bool_)
+    ring = there[:, _RING]
+    before, after = np.roll(ring, 1, axis=1), np.roll(ring, -1, axis=1)
+    # four branches may meet in a block of 2×2 in which no single pixel sees more than two of them
+    block = (ring & after & np.roll(ring, -2, axis=1))[:, ::2].any(1) & (there.sum(1) >= 4)
+    linked = np.zeros_like(there)
+    straight = np.arange(8) % 2 == 0
+    linked[:, _RING] = ring & (straight | ~(before | after))
+    return ((ring & ~before).sum(1) >= 3) | block, linked
+
+
+_JUNCTIONS, _LINKS = _tables()
 
 
 def _graph(rows: Ints, columns: Ints, radius: Floats, shape: tuple[int, ...]) -> SkeletonGraph:
     n, (height, width) = len(rows), shape[:2]
-    lattice = np.full((height + 2, width + 2), -1, np.int32)
-    lattice[rows + 1, columns + 1] = np.arange(n)
-    around = np.stack([lattice[rows + 1 + dy, columns + 1 + dx] for dy, dx in _RING], axis=1)
-    there = around >= 0
-    branches = (there & ~np.roll(there, 1, axis=1)).sum(1)
-    # four branches may meet in a block of 2×2 in which no single pixel sees more than two of them
-    block = np.stack([there[:, k] & there[:, k + 1] & there[:, (k + 2) % 8] for k in (0, 2, 4, 6)], axis=1).any(1)
-    junction = (branches >= 3) | (block & (there.sum(1) >= 4))
-
-    first, second = _links(around, there, junction)
-    labels, order = _walk(first, second, n, junction)
-    segment_of = labels[order]
-    count = int(segment_of[-1]) + 1 if len(order) else 0
-    offsets = np.searchsorted(segment_of, np.arange(count + 1)).astype(np.int64)
+    lattice = np.full((height + 2) * (width + 2), -1, np.int32)
+    at = (rows + 1) * (width + 2) + columns + 1
+    lattice[at] = np.arange(n)
+    around = lattice[at[:, None] + np.array([dy * (width + 2) + dx for dy, dx in _AROUND])]
+    code = np.packbits(around >= 0, axis=1)[:, 0]
+    junction = _JUNCTIONS[code]
+    # whatever is not there is linked to nothing; index -1 is never asked for
+    linked = _LINKS[code] & ~junction[:, None] & ~junction[around]
+    order, offsets = _walk(around, linked, junction)
+    count = len(offsets) - 1
 
     node_of, nodes, node_radius = _nodes(rows, columns, radius, junction, around)
     ends = np.full((count, 2), FREE, np.int64)
@@ -164,61 +188,53 @@ def _graph(rows: Ints, columns: Ints, radius: Floats, shape: tuple[int, ...]) ->
         ends[single, 1] = FREE
         on_border = (rows[tips] <= 0) | (rows[tips] >= height - 1) | (columns[tips] <= 0) | (columns[tips] >= width - 1)
         ends[on_border & (ends == FREE)] = BORDER
-    raw = np.stack([columns[order], rows[order]], axis=1).astype(np.float64)
-    points = smoothed(raw, offsets, SMOOTHING_PX)
-    half = smoothed(radius[order][:, None], offsets, SMOOTHING_PX)[:, 0]
-    typical = 2.0 * float(np.median(radius))
-    return SkeletonGraph((height, width), points, half, arc_lengths(points, offsets), offsets, ends, nodes, node_radius, typical)
+    values = smoothed(np.stack([columns[order], rows[order], radius[order]], axis=1), offsets, SMOOTHING_PX)
+    points = np.ascontiguousarray(values[:, :2])
+    arc = arc_lengths(points, offsets)
+    return SkeletonGraph((height, width), points, values[:, 2].copy(), arc, offsets, ends, nodes, node_radius)
 
 
-def _links(around: NDArray[np.int32], there: NDArray[np.bool_], junction: NDArray[np.bool_]) -> tuple[Ints, Ints]:
-    """Pairs of neighbouring pixels outside junctions, each pair once; a diagonal only where no straight way round exists."""
-    index = np.arange(len(around))
-    firsts, seconds = [], []
-    for k in (2, 3, 4, 5):
-        use = there[:, k] & ~junction
-        if k % 2:
-            use &= ~there[:, k - 1] & ~there[:, (k + 1) % 8]
-        a, b = index[use], around[use, k].astype(np.int64)
-        keep = ~junction[b]
-        firsts.append(a[keep])
-        seconds.append(b[keep])
-    return np.concatenate(firsts), np.concatenate(seconds)
+def _rows(entries: NDArray[np.int32], wanted: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """(heads, begin of each row's) of links in compressed rows, as SciPy's walks take them without converting; rows are ascending."""
+    return entries[wanted], np.concatenate([[0], np.cumsum(wanted.sum(1))]).astype(np.int32)
 
 
-def _linked(tails: Ints, heads: Ints, n: int) -> csr_matrix:
-    """Links between n pixels as SciPy's walks take them without converting: float64, rows compressed, each row's heads ascending."""
-    links = np.sort(tails * n + heads)
-    begins = np.searchsorted(links, np.arange(n + 1) * n)
-    return csr_matrix((np.ones(len(links)), (links % n).astype(np.int32), begins.astype(np.int32)), shape=(n, n))
+def _matrix(heads: NDArray[np.int32], begins: NDArray[np.int32]) -> csr_matrix:
+    size = len(begins) - 1
+    return csr_matrix((np.ones(len(heads)), heads, begins), shape=(size, size))
 
 
-def _walk(first: Ints, second: Ints, n: int, junction: NDArray[np.bool_]) -> tuple[Ints, Ints]:
-    """(label per pixel, pixels ordered along each segment and grouped by label).
+def _walk(around: NDArray[np.int32], linked: NDArray[np.bool_], junction: NDArray[np.bool_]) -> tuple[Ints, Ints]:
+    """(pixels in order along each segment, segment after segment; where each segment begins and the last ends, int64 (segments + 1,)).
 
-    A virtual root is tied to one end of every segment: one breadth-first walk from it then meets each segment's pixels in order.
+    Virtual roots are tied to the segments' ends: one depth-first walk from them then runs along one segment after the other.
     """
-    pixels = np.flatnonzero(~junction)
-    _, labels = connected_components(_linked(first, second, n), directed=False)
-    degree = np.bincount(first, minlength=n) + np.bincount(second, minlength=n)
-    # where to begin: an end if there is one, any pixel of a closed ring
-    rank = pixels[np.lexsort((pixels, np.minimum(degree[pixels], 2), labels[pixels]))]
-    _, leading = np.unique(labels[rank], return_index=True)
-    begin = rank[leading]
-    rings = begin[degree[begin] >= 2]
-    if len(rings):  # cut each ring open beside its first pixel
-        touching = np.flatnonzero(np.isin(first, rings) | np.isin(second, rings))
-        owner = np.where(np.isin(first[touching], rings), first[touching], second[touching])
-        _, cut = np.unique(owner, return_index=True)
-        keep = np.ones(len(first), bool)
-        keep[touching[cut]] = False
-        first, second = first[keep], second[keep]
-    tails = np.concatenate([first, second, np.full(len(begin), n)])
-    heads = np.concatenate([second, first, begin])
-    order = breadth_first_order(_linked(tails, heads, n + 1), n, directed=True, return_predecessors=False)[1:].astype(np.int64)
-    compact = np.full(n, -1, np.int64)
-    _, compact[pixels] = np.unique(labels[pixels], return_inverse=True)
-    return compact, order[np.argsort(compact[order], kind="stable")]
+    heads, begins = _rows(around, linked)
+    free = np.flatnonzero((np.diff(begins) < 2) & ~junction)
+    order, starts = _walked(heads, begins, free)
+    if len(order) < np.count_nonzero(~junction):  # what is left are closed rings, begun anywhere
+        rest = ~junction
+        rest[order] = False
+        _, label = connected_components(_matrix(heads, begins), directed=False)
+        ring = np.flatnonzero(rest)
+        order, starts = _walked(heads, begins, np.concatenate([free, ring[np.unique(label[ring], return_index=True)[1]]]))
+    return order, np.append(np.flatnonzero(starts), len(order)).astype(np.int64)
+
+
+def _walked(heads: NDArray[np.int32], begins: NDArray[np.int32], begin: Ints) -> tuple[Ints, NDArray[np.bool_]]:
+    """(pixels in the order of a depth-first walk from the pixels `begin`, whether each is where the walk began anew)."""
+    n, roots = len(begins) - 1, -(-len(begin) // ROOT_BRANCHES)
+    if not roots:
+        return np.zeros(0, np.int64), np.zeros(0, np.bool_)
+    # each root leads to some of the segments and then to the next root
+    branches = np.full((roots, ROOT_BRANCHES + 1), -1, np.int32)
+    branches[:, :-1] = np.append(begin, np.full(roots * ROOT_BRANCHES - len(begin), -1)).reshape(roots, -1)
+    branches[:-1, -1] = n + 1 + np.arange(roots - 1)
+    tied, tied_begins = _rows(branches, branches >= 0)
+    walk = _matrix(np.concatenate([heads, tied]), np.concatenate([begins, begins[-1] + tied_begins[1:]]))
+    order, before = depth_first_order(walk, n, directed=True, return_predecessors=True)
+    order = order[order < n].astype(np.int64)
+    return order, before[order] >= n
 
 
 def _nodes(
@@ -229,22 +245,21 @@ def _nodes(
     where = np.flatnonzero(junction)
     if not len(where):
         return node_of, np.zeros((0, 2)), np.zeros(0)
-    near = around[where]
-    linked = (near >= 0) & junction[near]
-    a, b = np.repeat(where, linked.sum(1)), near[linked].astype(np.int64)
-    _, labels = connected_components(_linked(a, b, len(rows)), directed=False)
-    _, node_of[where] = np.unique(labels[where], return_inverse=True)
-    mine = node_of[where]
-    size = np.bincount(mine)
+    number = np.full(len(rows) + 1, -1, np.int32)  # what is not there has the last place
+    number[where] = np.arange(len(where))
+    near = number[around[where]]
+    count, mine = connected_components(_matrix(*_rows(near, near >= 0)), directed=False)
+    node_of[where] = mine
+    size = np.bincount(mine, minlength=count)
     centre = np.stack([np.bincount(mine, columns[where]), np.bincount(mine, rows[where])], axis=1) / size[:, None]
-    largest = np.zeros(len(size))
+    largest = np.zeros(count)
     np.maximum.at(largest, mine, radius[where])
     return node_of, centre, largest
 
 
 def _attached(tips: Ints, around: NDArray[np.int32], node_of: Ints, *, last: bool) -> Ints:
     """The node beside each tip pixel, FREE where there is none; of two, the first or the last in circular order."""
-    near = around[tips]
+    near = around[tips][:, _RING]
     beside = np.where(near >= 0, node_of[near], -1)
     if last:
         beside = beside[:, ::-1]
