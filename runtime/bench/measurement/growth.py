@@ -71,7 +71,7 @@ class LoadTimes:
 
 @dataclass(frozen=True)
 class GrowthFigures:
-    """The curve, and the straight line fitted to its processor medians: fixed + per megapixel + per hair, ms.
+    """The curve, and the straight line fitted to its processor medians: fixed + per megapixel + per true hair, ms.
 
     `worst_ratio` is the time that is farthest from the line over what the line says: near 1, the cost grows linearly.
     """
@@ -160,7 +160,7 @@ def measure_load(kind: Kind, load: Load, seeds: Sequence[int], segmenter: Segmen
 
 def fit_growth(loads: Sequence[LoadTimes]) -> GrowthFigures:
     """Least squares of relative errors, so that the small pictures weigh as much as the large ones. Needs three loads or more."""
-    terms = np.array([(1.0, load.width_px * load.height_px / 1e6, load.found_hairs) for load in loads])
+    terms = np.array([(1.0, load.width_px * load.height_px / 1e6, load.true_hairs) for load in loads])
     taken = np.array([load.processor_p50_ms for load in loads])
     line = np.linalg.lstsq(terms / taken[:, None], np.ones(len(taken)), rcond=None)[0]
     ratio = taken / np.maximum(terms @ line, 1e-9)

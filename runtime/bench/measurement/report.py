@@ -147,7 +147,7 @@ def _speed_table(speed: SpeedFigures) -> Table:
         table.add_row(*_load_cells("growth", load))
     growth = speed.growth
     table.caption = (
-        f"growth ≈ {growth.fixed_ms:.1f} ms + {growth.per_megapixel_ms:.1f} ms a megapixel + {growth.per_hair_ms:.2f} ms a found hair; "
+        f"growth ≈ {growth.fixed_ms:.1f} ms + {growth.per_megapixel_ms:.1f} ms a megapixel + {growth.per_hair_ms:.2f} ms a true hair; "
         f"farthest from it: {growth.worst_ratio:.2f} times"
     )
     return table
