@@ -18,6 +18,7 @@ from scipy.spatial import cKDTree
 
 from runtime.analysis.courses import Courses, courses_of, percentiles
 from runtime.analysis.hairs import HairPath, Ostium
+from runtime.analysis.openings import opening_odds, opening_peaks
 from runtime.analysis.segmentation import Segmentation
 from runtime.analysis.skeleton import Floats, Ints
 
@@ -36,6 +37,12 @@ TAPER_LIMIT = 1.5
 MEETING_ODDS = 2.0  # ends of other hairs meet here
 GROWTH_WEIGHT = 3.0  # how much a wholly common direction of growth counts
 PRIOR_ODDS = -1.0
+# where the segmenter tells openings: logistic regression of "is a root" on rendered frames; taper, opening here, opening at the other end
+OPENING_WEIGHTS = np.array([0.5, 1.1, -0.2])
+OPENING_GROWTH, OPENING_PRIOR = 3.4, 0.9  # a prior for balanced counts: of two roots near together both may hide, of one neither
+EMPTY_LEAST = 0.5  # probability of an opening that no hair grows from
+EMPTY_WIDTHS = 2.0  # and how many usual widths it is away from any hair
+NO_HAIR_WIDTH_PX = 8.0  # the usual width where there is no hair
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,13 +60,17 @@ def find_follicles(
 ) -> tuple[tuple[HairPath, ...], tuple[Ostium, ...]]:
     """Hairs with their courses turned to begin at the root and `rooted` set, and the openings they grow from.
 
-    `image` is uint8 (height, width, 3) BGR. Hair `i` of the result is hair `i` of `paths`.
+    `image` is uint8 (height, width, 3) BGR. Hair `i` of the result is hair `i` of `paths`. Openings without a hair are found where
+    the segmenter tells openings, and come last.
     """
+    heat = segmentation.ostium_probability
     if not paths:
-        return (), ()
+        return (), () if heat is None else _empty(heat, np.zeros((0, 2)), NO_HAIR_WIDTH_PX)
     height, width = segmentation.mask.shape
-    ends = _ends(courses_of(paths), width, height)
-    odds = _odds(ends, image)
+    courses = courses_of(paths)
+    ends = _ends(courses, width, height)
+    empty = () if heat is None else _empty(heat, courses.points, float(np.median(ends.width)))
+    odds = _odds(ends, image) if heat is None else _odds_by_openings(ends, heat)
     both = ends.inside.reshape(-1, 2)
     mine = np.where(both, odds.reshape(-1, 2), -np.inf)
     root_side = mine.argmax(1)
@@ -70,10 +81,18 @@ def find_follicles(
         turned.append(replace(path, points=path.points[::way], widths_px=path.widths_px[::way], rooted=root))
     roots = np.flatnonzero(rooted)
     if not len(roots):
-        return tuple(turned), ()
+        return tuple(turned), empty
     chosen = 2 * roots + root_side[roots]
     rooted_hairs = courses_of([turned[k] for k in roots.tolist()])
-    return tuple(turned), _ostia(ends.position[chosen], ends.outward[chosen], ends.width[chosen], roots, rooted_hairs)
+    return tuple(turned), _ostia(ends.position[chosen], ends.outward[chosen], ends.width[chosen], roots, rooted_hairs) + empty
+
+
+def _empty(heat: NDArray[np.float32], hair: Floats, usual_px: float) -> tuple[Ostium, ...]:
+    """Openings that no hair is near to, in reading order. `hair` is float64 (n, 2), all points of all hairs."""
+    peaks = opening_peaks(heat, EMPTY_LEAST)
+    if len(peaks) and len(hair):
+        peaks = peaks[cKDTree(hair).query(peaks, distance_upper_bound=EMPTY_WIDTHS * usual_px)[0] == np.inf]
+    return tuple(Ostium(float(x), float(y), ()) for x, y in sorted(peaks.tolist(), key=lambda at: (at[1], at[0])))
 
 
 def _ends(hairs: Courses, width: int, height: int) -> _HairEnds:
@@ -102,11 +121,25 @@ def _odds(ends: _HairEnds, image: NDArray[np.uint8]) -> Floats:
     taper = np.clip(TAPER_WEIGHT * np.log(ends.width / ends.width[other]), -TAPER_LIMIT, TAPER_LIMIT)
     odds = PRIOR_ODDS + halo_odds(ends.position, ends.outward, ends.width, image) + taper
     odds = odds + MEETING_ODDS * _meeting(ends)
-    # every hair votes once, by the end that is more likely its root
+    return np.asarray(odds + GROWTH_WEIGHT * _with_growth(ends, odds))
+
+
+def _odds_by_openings(ends: _HairEnds, heat: NDArray[np.float32]) -> Floats:
+    """As `_odds`, where the segmenter says how likely an opening is at each pixel: that is worth more than all other cues together."""
+    other = np.arange(len(ends.width)) ^ 1
+    taper = np.clip(np.log(ends.width / ends.width[other]), -TAPER_LIMIT, TAPER_LIMIT)
+    opening = opening_odds(heat, ends.position, ends.outward, ends.width)
+    odds = np.stack([taper, opening, opening[other]], axis=1) @ OPENING_WEIGHTS + OPENING_PRIOR
+    return np.asarray(odds + OPENING_GROWTH * _with_growth(ends, odds))
+
+
+def _with_growth(ends: _HairEnds, odds: Floats) -> Floats:
+    """How far each end points where the roots of the frame do, −1…1, float64 (ends,): every hair votes once, by its likelier root."""
+    other = np.arange(len(ends.width)) ^ 1
     vote = np.where(ends.inside, np.tanh(odds / 2), 0.0)
     vote = np.where(vote >= vote[other], np.maximum(vote, 0.0), 0.0)
     common = (vote[:, None] * ends.outward).sum(0) / (vote.sum() + 2.0)  # two hairs' worth of doubt
-    return np.asarray(odds + GROWTH_WEIGHT * (ends.outward @ common))
+    return np.asarray(ends.outward @ common)
 
 
 def halo_odds(position: Floats, outward: Floats, width: Floats, image: NDArray[np.uint8]) -> Floats:

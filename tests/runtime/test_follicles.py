@@ -4,6 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
+from runtime.analysis.follicles import find_follicles
+from runtime.analysis.hairs import HairPath, Ostium
+from runtime.analysis.segmentation import Segmentation
 from tests.runtime.strokes import SKIN, Stroke, analysed, drawn
 
 
@@ -54,3 +57,43 @@ def test_hairs_keep_their_order_and_number() -> None:
 def test_no_hair_no_ostium() -> None:
     picture = np.full((40, 40, 3), SKIN, np.uint8)
     assert analysed(np.zeros((40, 40), bool), picture) == ((), ())
+
+
+def heat_of(shape: tuple[int, int], openings: list[tuple[float, float]]) -> np.ndarray:
+    """What a network says of `openings`: a blurred spot of probability at each."""
+    heat = np.zeros(shape, np.float32)
+    for x, y in openings:
+        cv2.circle(heat, (round(x), round(y)), 6, 0.95, -1)
+    return cv2.GaussianBlur(heat, (0, 0), 2)
+
+
+def told(mask: np.ndarray, picture: np.ndarray, openings: list[tuple[float, float]]) -> tuple[tuple[HairPath, ...], tuple[Ostium, ...]]:
+    hairs, _ = analysed(mask, picture)
+    segmentation = Segmentation(mask, None, 1.0, False, ostium_probability=heat_of(mask.shape, openings))
+    return find_follicles(hairs, picture, segmentation)
+
+
+def test_openings_that_the_segmenter_tells_outweigh_the_dark_end() -> None:
+    mask, picture = with_roots([([(60, 120), (250, 90)], 9)], [(56, 121)])
+    hairs, ostia = told(mask, picture, [(253, 89)])
+    assert hairs[0].rooted
+    assert hairs[0].points[0] == pytest.approx([250, 90], abs=8)
+    assert [ostium.hairs for ostium in ostia] == [(0,)]
+
+
+def test_openings_without_a_hair_are_empty_ones_and_come_last() -> None:
+    mask, picture = with_roots([([(60, 120), (250, 90)], 9)], [(56, 121)])
+    _, ostia = told(mask, picture, [(57, 121), (120, 200), (200, 30)])
+    assert [ostium.hairs for ostium in ostia] == [(0,), (), ()]
+    assert (ostia[1].x, ostia[1].y) == pytest.approx((200, 30), abs=4)
+    bare = np.zeros(mask.shape, bool)
+    _, alone = told(bare, np.full((*mask.shape, 3), SKIN, np.uint8), [(120, 200)])
+    assert [ostium.hairs for ostium in alone] == [()]
+
+
+def test_a_hair_that_only_passes_an_opening_is_not_rooted_in_it() -> None:
+    mask, picture = drawn([([(-20, 60), (340, 160)], 9)])
+    hairs, ostia = told(mask, picture, [(160, 110), (60, 200)])
+    assert [hair.rooted for hair in hairs] == [False]
+    assert [ostium.hairs for ostium in ostia] == [()]
+    assert (ostia[0].x, ostia[0].y) == pytest.approx((60, 200), abs=4)
