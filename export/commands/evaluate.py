@@ -52,6 +52,7 @@ def segmentation(
         with Progress(console=console) as bars:
             frames = bars.add_task("frames", total=len(pairs))
             rows = methods.evaluate(pairs, compared, advance=lambda: bars.advance(frames))
+        typer.echo(methods.as_json(rows) if as_json else methods.markdown(rows))
         if sheet is not None:
             methods.write_sheet(sheet, methods.sheet(pairs, compared[-1], rows[-1]))
     except TrichoscopeError as problem:
@@ -60,7 +61,6 @@ def segmentation(
     finally:
         for segmenter in learned:
             segmenter.close()
-    typer.echo(methods.as_json(rows) if as_json else methods.markdown(rows))
 
 
 @app.command()

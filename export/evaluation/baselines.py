@@ -32,7 +32,7 @@ def contrast_stretching(image: NDArray[np.uint8]) -> Mask:
 def black_hat(image: NDArray[np.uint8]) -> Mask:
     """Yue et al. 2021: morphological black-hat (closing minus picture) of the grey picture, Otsu's threshold on it."""
     grey = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), (3, 3), 0)
-    side = max(5, round(BLACK_HAT_SHARE * max(grey.shape))) | 1
+    side = max(5, min(round(BLACK_HAT_SHARE * max(grey.shape)), *grey.shape)) | 1  # of a strip, no wider than that: it would take minutes
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     raised = cv2.morphologyEx(grey, cv2.MORPH_BLACKHAT, disc)
     return np.asarray(cv2.threshold(raised, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)[1] > 0)

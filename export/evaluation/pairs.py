@@ -30,12 +30,16 @@ def find_pairs(folder: Path) -> list[Pair]:
     """The pairs of a folder by name; pictures without a mask are left out.
 
     Raises:
-        EvaluationError: no folder, no pair in it, or two pictures of one name.
+        EvaluationError: no folder, one that may not be read, no pair in it, or two pictures of one name.
     """
     if not folder.is_dir():
         raise EvaluationError(f"{folder}: no such folder: name one with NAME.jpg or NAME.png beside NAME{MASK_SUFFIX}.png")
     found: dict[str, Pair] = {}
-    for image in sorted(folder.iterdir()):
+    try:
+        files = sorted(folder.iterdir())
+    except OSError as problem:
+        raise EvaluationError(f"{folder}: {problem.strerror or problem}: name a folder that may be read") from problem
+    for image in files:
         mask = folder / f"{image.stem}{MASK_SUFFIX}.png"
         if image.suffix.lower() not in SUFFIXES or image.stem.endswith(MASK_SUFFIX) or not mask.is_file():
             continue

@@ -18,11 +18,13 @@ from export.evaluation.pairs import Pair, read_pair
 from export.evaluation.scores import MaskScore, score
 from runtime.analysis.classical import ClassicalSegmenter
 from runtime.analysis.segmentation import Mask, Segmentation, Segmenter
+from runtime.commands.files import write_png
+from runtime.errors import TrichoscopeError
 
 MaskOf = Callable[[NDArray[np.uint8]], Mask]
 FIELDS = ("dice", "jaccard", "f1_2px", "boundary_f1", "centre_recall", "false_area")
 HEADINGS = ("method", "frames", "F1", "Dice", "Jaccard", "F1 in 2 px", "boundary F1", "centre-line recall", "false area", "ms a frame")
-CELL_WIDTH = 420
+CELL_WIDTH, LOWEST_CELL, HIGHEST_CELL = 420, 24, 1680  # px; strips are squeezed
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def _cell(pair: Pair, method: Method, found: MaskScore) -> NDArray[np.uint8]:
     shown[mask & true] = (shown[mask & true] * 0.45 + np.array([40, 130, 40])).astype(np.uint8)
     shown[~mask & true] = (255, 60, 0)
     shown[mask & ~true] = (0, 0, 255)
-    height = round(image.shape[0] * CELL_WIDTH / image.shape[1])
+    height = min(max(round(image.shape[0] * CELL_WIDTH / image.shape[1]), LOWEST_CELL), HIGHEST_CELL)
     cells = [cv2.resize(part, (CELL_WIDTH, height), interpolation=cv2.INTER_AREA) for part in (image, shown)]
     both = np.concatenate(cells, 1)
     text = f"{pair.name}  {method.name}  {_merit(found):.3f}"
@@ -150,12 +152,12 @@ def _cell(pair: Pair, method: Method, found: MaskScore) -> NDArray[np.uint8]:
 
 
 def write_sheet(path: Path, picture: NDArray[np.uint8]) -> None:
-    """Write a contact sheet as PNG.
+    """Write a contact sheet as PNG, whole or not at all.
 
     Raises:
         EvaluationError: it cannot be written.
     """
     try:
-        path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
-    except OSError as problem:
-        raise EvaluationError(f"{path}: {problem.strerror or problem}: name a file that can be written") from problem
+        write_png(path, picture)
+    except TrichoscopeError as problem:
+        raise EvaluationError(str(problem)) from problem

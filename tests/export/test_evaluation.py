@@ -10,7 +10,7 @@ from export.errors import EvaluationError
 from export.evaluation.baselines import black_hat, contrast_stretching, otsu
 from export.evaluation.pairs import find_pairs
 from export.evaluation.scores import score
-from export.evaluation.segmentation import Method, evaluate
+from export.evaluation.segmentation import Method, evaluate, sheet
 from tests.runtime.bundle_samples import write_sample
 
 pytestmark = pytest.mark.export
@@ -74,13 +74,13 @@ def test_dice_and_jaccard_agree():
 
 def test_the_table_has_every_method(data, tmp_path):
     write_sample(tmp_path / "bundle")
-    sheet = tmp_path / "sheet.png"
+    shown = tmp_path / "sheet.png"
     arguments = ["evaluate", "segmentation", str(data), "--bundle", str(tmp_path / "bundle"), "--threads", "1"]
-    result = CliRunner().invoke(app, [*arguments, "--sheet", str(sheet)])
+    result = CliRunner().invoke(app, [*arguments, "--sheet", str(shown)])
     assert result.exit_code == 0, result.output
     for name in ("Otsu (Kim 2017)", "Shih 2014, 2015", "Yue 2021", "| classical |", "| dark/1+"):
         assert name in result.stdout
-    picture = cv2.imread(str(sheet))
+    picture = cv2.imread(str(shown))
     assert picture is not None
     assert picture.shape[0] >= 3 * 100
     described = CliRunner().invoke(app, [*arguments, "--json"])
@@ -90,6 +90,47 @@ def test_the_table_has_every_method(data, tmp_path):
     assert dark["summary"]["frames_without_hair"] == 1
     assert dark["summary"]["dice"] > 0.9
     assert set(dark["frames"]) == {"one", "three", "bald"}
+
+
+def test_the_table_is_there_although_the_sheet_cannot_be_written(data, tmp_path):
+    write_sample(tmp_path / "bundle")
+    arguments = ["evaluate", "segmentation", str(data), "--bundle", str(tmp_path / "bundle"), "--threads", "1", "--prefix", "one"]
+    result = CliRunner().invoke(app, [*arguments, "--sheet", str(tmp_path / "absent" / "sheet.png")])
+    assert result.exit_code == 1
+    assert "| dark/1+" in result.stdout
+    assert "sheet.png: cannot be written" in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize("shape", [(6000, 16), (16, 12000)], ids=["tall", "wide"])
+def test_strips_are_compared_and_shown(tmp_path, shape):
+    image, mask = np.full((*shape, 3), 170, np.uint8), np.zeros(shape, np.uint8)
+    image[4:10, 4:10], mask[4:10, 4:10] = 20, 255
+    cv2.imwrite(str(tmp_path / "strip.png"), image)
+    cv2.imwrite(str(tmp_path / "strip_mask.png"), mask)
+    (pair,) = find_pairs(tmp_path)
+    method = Method("black-hat", black_hat)
+    picture = sheet([pair], method, evaluate([pair], [method])[0])
+    assert 24 <= picture.shape[0] <= 1680
+    assert picture.shape[1:] == (840, 3)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n" + bytes(40)], ids=["empty", "text", "a broken header"])
+@pytest.mark.parametrize("name", ["one.png", "one_mask.png"])
+def test_a_picture_that_is_none_is_an_error_that_names_it(data, name, content):
+    (data / name).write_bytes(content)
+    result = CliRunner().invoke(app, ["evaluate", "segmentation", str(data), "--threads", "1"])
+    assert result.exit_code == 1
+    assert name in result.output
+    assert result.stdout == ""
+
+
+def test_a_folder_that_may_not_be_read(data, monkeypatch):
+    def refuse(_):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patched, pytest.raises(EvaluationError, match="Permission denied"):
+        patched.setattr(type(data), "iterdir", refuse)
+        find_pairs(data)
 
 
 def test_a_mask_of_another_size_is_an_error_that_names_it(data):
