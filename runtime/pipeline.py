@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,13 +79,15 @@ def analyse(
             found, segmenter_name = segmentation, "given"
         else:
             found, segmenter_name = segmentation.segment(image), segmentation.name
+        if not np.isfinite(found.reliability):  # a network that gave no number: nothing of it is to be trusted
+            found = replace(found, reliability=0.0)
     if found.mask.shape != (height, width):
         raise PictureError(
             f"{name}: the mask is {found.mask.shape[1]}×{found.mask.shape[0]} px, the picture {width}×{height}: "
             "give a mask of the same size"
         )
     with clock.stage("quality"):
-        frame_quality = quality.assess(image, found.mask)
+        frame_quality = quality.assess(image, found.mask, share=found.probability)
     with clock.stage("skeleton"):
         graph = skeleton.skeleton_graph(found.mask)
     with clock.stage("hairs"):

@@ -29,16 +29,21 @@ ALMOST_BLACK, TOO_DARK, TOO_BRIGHT = 0.03, 0.12, 0.93
 """Mean grey, 0 to 1. Below 0.12 eight grey levels of contrast are lost in a camera's noise; dark skin well lit lies above 0.2."""
 CLIPPED_LEVEL, CLIPPED_SHARE = 250, 0.30
 """A field of which this share is at or above this grey level has lost its skin."""
-TOO_MUCH_HAIR = 0.65
-"""Share of hair above which no skin is left between hairs to tell them apart by."""
+TOO_MUCH_HAIR = 0.60
+"""Share of hair above which too little skin is left between hairs to tell them apart by; practice frames have up to 0.40."""
+SHARPEST_PERCENT = 75
 
 
-def assess(image: NDArray[np.uint8], segmentation_mask: Mask, field_mask: Mask | None = None) -> Quality:
+def assess(
+    image: NDArray[np.uint8], segmentation_mask: Mask, field_mask: Mask | None = None, share: NDArray[np.float32] | None = None
+) -> Quality:
     """The quality of `image`, uint8 (height, width, 3) BGR, of which `segmentation_mask` (bool, the same size) is hair.
 
-    `field_mask` (bool, the same size) is the usable picture; everything where None. `sharpness` is the reciprocal of the spread (sigma)
-    of the borders in px of a frame 640 px long: slope over step, times sqrt(2π) for a border blurred by a Gaussian; 0 where
-    there is nothing to be sharp. Without hair it is the skin's texture that is judged, and no frame is refused for it.
+    `field_mask` (bool, the same size) is the usable picture; everything where None. `share` (float32, the same size) is the share of hair
+    in each pixel where the segmenter gives one; should it not be a number everywhere, that is a reason to take another picture.
+    `sharpness` is the reciprocal of the spread (sigma) of the borders in px of a frame 640 px long: slope over step, times sqrt(2π) for
+    a border blurred by a Gaussian; 0 where there is nothing to be sharp. Without hair it is the skin's texture that is judged, and no
+    frame is refused for it.
     """
     grey: NDArray[Any] = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     if field_mask is not None and not field_mask.any():
@@ -59,6 +64,8 @@ def assess(image: NDArray[np.uint8], segmentation_mask: Mask, field_mask: Mask |
         reasons.append("blurred")
     if coverage > TOO_MUCH_HAIR:
         reasons.append("too much hair to count")
+    if share is not None and not np.isfinite(share.sum()):  # one pixel that is not finite makes the sum so
+        reasons.append("hair mask incomplete")
     return Quality(ok=not reasons, reasons=reasons, sharpness=round(sharpness, 4), exposure=exposure, hair_coverage=coverage)
 
 
@@ -87,7 +94,9 @@ def border_sharpness(grey: NDArray[Any], mask: Mask, field_mask: Mask | None = N
     at = np.flatnonzero(border)
     if at.size < LEAST_BORDER:
         return 0.0
-    level, row = grey.ravel().astype(np.float32), grey.shape[1]
-    slope = np.hypot(level[at + 1] - level[at - 1], level[at + row] - level[at - row]) / 2
+    level, row = grey.ravel().astype(np.int16), grey.shape[1]
+    across, down = (level[at + beside] - level[at - beside] for beside in (1, row))
+    slope = np.hypot(across, down, dtype=np.float32) / (2 * step.ravel()[at].astype(np.float32))
     # the steepest quarter: the rest lies beside the border's middle, or is hair out of the plane of focus
-    return float(np.percentile(slope / step.ravel()[at], 75) * np.sqrt(2 * np.pi))
+    place = (slope.size - 1) * SHARPEST_PERCENT // 100
+    return float(np.partition(slope, place)[place] * np.sqrt(2 * np.pi))

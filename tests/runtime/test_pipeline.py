@@ -92,7 +92,25 @@ def test_odd_masks_give_a_defined_result():
     for mask in (full, border, specks):
         m = analyse(picture, name="odd", segmentation=given_mask(mask), scale=given_scale(8.0), paper=True)
         assert Measurement.model_validate_json(m.to_json()) == m
-    assert not analyse(picture, name="full", segmentation=given_mask(full)).quality.ok, "a frame full of hair cannot be counted"
+    assert "too much hair to count" in analyse(picture, name="full", segmentation=given_mask(full)).quality.reasons
+
+
+@pytest.mark.parametrize("side", ["left", "right", "top", "bottom"])
+def test_a_hair_along_the_border_is_one_hair(side):
+    picture, mask = skin(), np.zeros((480, 640), bool)
+    along = {"left": np.s_[60:400, :6], "right": np.s_[60:400, -6:], "top": np.s_[:6, 60:400], "bottom": np.s_[-6:, 60:400]}[side]
+    picture[along], mask[along] = 40, True
+    m = analyse(picture, name=side, segmentation=given_mask(mask), scale=given_scale(8.0))
+    assert m.hair_count == 1
+    assert m.hair_count_in_frame == (side in {"left", "top"})
+    assert m.hairs[0].length_px == pytest.approx(340, abs=20)
+    assert Measurement.model_validate_json(m.to_json()) == m
+
+
+def test_a_mask_of_noise_is_analysed_all_the_same():
+    mask = np.random.default_rng(0).random((240, 320)) < 0.5
+    m = analyse(np.ascontiguousarray(skin()[:240, :320]), name="noise", segmentation=given_mask(mask))
+    assert Measurement.model_validate_json(m.to_json()) == m
 
 
 def test_nan_in_a_soft_mask_is_survived(five):
@@ -101,6 +119,11 @@ def test_nan_in_a_soft_mask_is_survived(five):
     soft[::3] = np.nan
     m = analyse(picture, name="nan", segmentation=Segmentation(mask, soft, 0.5, False))
     assert m.hair_count == 5
+    assert m.quality.reasons == ["hair mask incomplete"]
+    soft[:] = np.nan
+    lost = analyse(picture, name="lost", segmentation=Segmentation(soft >= 0.5, soft, float("nan"), True))
+    assert (lost.hair_count, lost.segmentation.reliability) == (0, 0.0)
+    assert "hair mask incomplete" in lost.quality.reasons
 
 
 def test_what_cannot_be_measured_is_refused_by_name(five):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -9,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import runtime.analysis.quality
+import runtime.kiosk
 from runtime.analysis.quality import assess
 from runtime.analysis.segmentation import Mask
 
@@ -61,6 +66,36 @@ def test_each_fault_is_named(image: Picture, mask: Mask, reason: str) -> None:
     quality = assess(image, mask)
     assert not quality.ok
     assert quality.reasons == [reason]
+
+
+def covered(share: float) -> tuple[Picture, Mask]:
+    """Upright hairs that cover this share of the frame."""
+    columns = np.arange(640) % 40 < 40 * share
+    mask = np.broadcast_to(columns, (480, 640)).copy()
+    grey = cv2.GaussianBlur(np.where(mask, 40, 160).astype(np.float32), (0, 0), 1.0)
+    return np.repeat(np.round(grey).astype(np.uint8)[..., None], 3, axis=2), mask
+
+
+@pytest.mark.parametrize(("share", "reasons"), [(0.55, []), (0.65, ["too much hair to count"])])
+def test_hair_over_more_than_six_tenths_of_the_frame_cannot_be_counted(share: float, reasons: list[str]) -> None:
+    assert assess(*covered(share)).reasons == reasons
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_soft_mask_that_is_no_number_somewhere_is_a_reason(value: float) -> None:
+    image, mask = frame()
+    share = mask.astype(np.float32)
+    assert assess(image, mask, share=share).ok
+    share[200, 300] = value
+    assert assess(image, mask, share=share).reasons == ["hair mask incomplete"]
+
+
+def test_the_page_has_words_for_every_reason() -> None:
+    source = Path(runtime.analysis.quality.__file__).read_text(encoding="utf-8")
+    reasons = re.findall(r'reasons\.append\("(.+?)"\)', source)
+    page = (Path(runtime.kiosk.__file__).parent / "texts.js").read_text(encoding="utf-8")
+    assert len(reasons) >= 6
+    assert [reason for reason in reasons if not re.search(rf"^ +'?{reason}'?: ", page, re.MULTILINE)] == []
 
 
 def test_bald_skin_is_no_fault() -> None:
