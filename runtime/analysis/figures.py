@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from calib.scale import Scale
 from runtime.analysis import sampling
+from runtime.analysis.courses import courses_of
 from runtime.analysis.hairs import HairPath, Ostium
 from runtime.analysis.measurement import Density
 
@@ -54,13 +55,14 @@ def in_counting_frame(paths: Sequence[HairPath], width: int, height: int) -> lis
     A hair that meets the right or the bottom border does not count unless it meets the left or the top one, which counts
     whatever else it meets.
     """
-    counted = []
-    for path in paths:
-        x, y = path.points[:, 0], path.points[:, 1]
-        near = max(BORDER_PX, path.diameter_px / 2.0) if np.isfinite(path.diameter_px) else BORDER_PX
-        counting = bool((x <= near).any() or (y <= near).any())
-        forbidden = bool((x >= width - 1 - near).any() or (y >= height - 1 - near).any())
-        counted.append(counting or not forbidden)
+    if not paths:
+        return []
+    hairs = courses_of(paths)
+    least, most = (extreme.reduceat(hairs.points, hairs.offsets[:-1], axis=0) for extreme in (np.minimum, np.maximum))
+    near = np.fmax(BORDER_PX, np.array([path.diameter_px for path in paths]) / 2.0)[:, None]
+    counting: NDArray[np.bool_] = np.any(least <= near, axis=1)
+    forbidden: NDArray[np.bool_] = np.any(most >= np.array([width - 1, height - 1]) - near, axis=1)
+    counted: list[bool] = (counting | ~forbidden).tolist()
     return counted
 
 
@@ -139,18 +141,21 @@ def density(
     um_per_px_relative_std: float,
     rule: Rule,
     hairs_per_unit: Sequence[int] | None = None,
+    between: float = 1.0,
 ) -> Density:
     """Hairs (or follicles) per cm² with what is uncertain about them.
 
     `std_frame` is finding and scale: an area goes with the square of the scale. `std_site` adds the sampling of another field of the
     same site by `sampling.dispersion`: units fall into a field more evenly than by a Poisson law and bring several hairs each
     (`hairs_per_unit`; None where units themselves are counted). It does not hold what the density differs by from place to place
-    within a site; several fields show that. Raises ValueError for an area that is not positive.
+    within a site; several fields show that, and `between` (≥ 1, on variances) brings it in.
+
+    Raises ValueError for an area that is not positive.
     """
     if not area_cm2 > 0:
         raise ValueError(f"area_cm2 is {area_cm2}: a density needs a positive area")
     value = count / area_cm2
     frame = float(np.hypot(count_std / area_cm2, 2.0 * um_per_px_relative_std * value))
     # with nothing seen, one unit could just as well have been
-    sampled = float(np.sqrt(max(count, 1) * sampling.dispersion(hairs_per_unit))) / area_cm2
+    sampled = float(np.sqrt(max(count, 1) * sampling.dispersion(hairs_per_unit) * between)) / area_cm2
     return Density(value=value, std_frame=frame, std_site=float(np.hypot(frame, sampled)), rule=rule)

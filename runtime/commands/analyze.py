@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import logging
 import os
 import sys
@@ -17,14 +15,17 @@ import typer
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from calib.scale import Scale
-from runtime.analysis.measurement import Measurement
+from runtime.analysis.diameters import CUTOFFS_UM
+from runtime.analysis.measurement import CutoffProfile, Measurement
+from runtime.analysis.pooled import Pooled
+from runtime.analysis.pooling import pool, slim
 from runtime.analysis.segmentation import Mask, Segmentation, Segmenter, given_mask
 from runtime.commands.files import output_folder, write_atomically, write_png
 from runtime.commands.pictures import MASK_ENDING, find_pictures, read_mask, read_picture
 from runtime.commands.scales import scales_from
+from runtime.commands.tables import as_csv, measurement_row, measurement_table, pooled_row, pooled_table
 from runtime.errors import PictureError, TrichoscopeError
 from runtime.pipeline import analyse
 
@@ -57,9 +58,29 @@ def analyze(
         Path | None,
         typer.Option(metavar="DIR", help="Take NAME_mask.png from here instead of segmenting.", show_default=False),
     ] = None,
+    cutoff: Annotated[
+        CutoffProfile,
+        typer.Option(
+            help="What parts terminal from vellus hair: " + ", ".join(f"{name} {um:g} µm" for name, um in CUTOFFS_UM.items()) + "."
+        ),
+    ] = "trichoscopy",
+    pooled: Annotated[
+        bool,
+        typer.Option(
+            "--pool",
+            help="Also pool the pictures of each folder, as fields of one site, with 95 % intervals: "
+            'a table for each, with --json a line of schema "trichoscope/pooled/1" after the pictures.',
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout, nothing else.")] = False,
     csv_file: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="Also write a row a picture here.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--csv",
+            metavar="FILE.csv",
+            help="Also write a row a picture here, and with --pool a row a folder in FILE_pooled.csv.",
+            show_default=False,
+        ),
     ] = None,
     masks: Annotated[
         Path | None,
@@ -97,8 +118,9 @@ def analyze(
     for complaint in complaints:
         complain(complaint)
         failed += 1
-    one = _Batch(scale_of, hair_from, out_masks, out_overlay)
+    one = _Batch(scale_of, hair_from, out_masks, out_overlay, cutoff)
     measured: list[Measurement] = []
+    sites: dict[Path, list[Measurement]] = {}  # by folder, whatever way its name was written
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     closing = contextlib.nullcontext() if isinstance(hair_from, Path) else hair_from
     quiet = len(pictures) < 2 or not messages.is_terminal
@@ -115,18 +137,34 @@ def analyze(
                     _print_line(result.to_json())
                 if csv_file or not as_json:
                     measured.append(result.model_copy(update={"hairs": []}))
+                if pooled:
+                    sites.setdefault(picture.parent.resolve(), []).append(slim(result))
             progress.advance(task)
+    pools = [pool(str(Path(fields[0].image).parent), fields) for fields in sites.values()]
+    if as_json:
+        for each in pools:
+            _print_line(each.to_json())
     if csv_file:
         try:
-            write_atomically(csv_file, _as_csv(measured).encode())
+            _write_tables(csv_file, measured, pools if pooled else None)
         except TrichoscopeError as error:
             complain(str(error))
             failed += 1
     if not as_json and measured:
         # into a file or pipe nothing is folded: names must stay whole to be found
-        Console(width=None if sys.stdout.isatty() else FILE_COLUMNS).print(_as_table(measured))
+        console = Console(width=None if sys.stdout.isatty() else FILE_COLUMNS)
+        console.print(measurement_table(measured))
+        for each in pools:
+            console.print()
+            console.print(pooled_table(each))
     if failed:
         raise typer.Exit(1)
+
+
+def _write_tables(path: Path, measured: list[Measurement], pools: list[Pooled] | None) -> None:
+    write_atomically(path, as_csv([measurement_row(m) for m in measured]).encode())
+    if pools is not None:
+        write_atomically(path.with_name(f"{path.stem}_pooled{path.suffix}"), as_csv([pooled_row(p) for p in pools]).encode())
 
 
 def _segmenter(kind: Literal["learned", "classical"], bundle: Path | None, complain: Callable[[str], None]) -> FallingBackSegmenter:
@@ -144,9 +182,17 @@ def _segmenter(kind: Literal["learned", "classical"], bundle: Path | None, compl
 class _Batch:
     """What all pictures of one call share: what their hair is found by, the folders, and which output names are taken."""
 
-    def __init__(self, scale_of: Callable[[Path], Scale], hair_from: Segmenter | Path, masks: Path | None, overlay: Path | None) -> None:
+    def __init__(
+        self,
+        scale_of: Callable[[Path], Scale],
+        hair_from: Segmenter | Path,
+        masks: Path | None,
+        overlay: Path | None,
+        cutoff: CutoffProfile,
+    ) -> None:
         """Store the arguments. `hair_from` is a segmenter, or the folder of masks to use."""
         self._scale_of, self._hair_from, self._masks, self._overlay = scale_of, hair_from, masks, overlay
+        self._cutoff = cutoff
         self._written: dict[str, Path] = {}
 
     def measure(self, path: Path) -> Measurement:
@@ -160,7 +206,7 @@ class _Batch:
             found = given_mask(read_mask(self._hair_from / f"{path.stem}{MASK_ENDING}.png", width, height))
         else:
             found = _Kept(self._hair_from)
-        result = analyse(image, name=str(path), segmentation=found, scale=self._scale_of(path), paper=True)
+        result = analyse(image, name=str(path), segmentation=found, scale=self._scale_of(path), paper=True, cutoff=self._cutoff)
         if self._masks:
             write_png(self._masks / f"{path.stem}{MASK_ENDING}.png", found.mask.astype(np.uint8) * 255)
         if self._overlay:
@@ -195,79 +241,3 @@ def _print_line(line: str) -> None:
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None
-
-
-def _row(m: Measurement) -> dict[str, object]:
-    """The figures of a picture, flat; None where a figure could not be had."""
-    um, density, follicles, kinds = m.diameter_um, m.density_per_cm2, m.follicle_density_per_cm2, m.terminal_vellus
-    paper = m.paper
-    return {
-        "image": m.image,
-        "width_px": m.width_px,
-        "height_px": m.height_px,
-        "um_per_px": m.scale.um_per_px,
-        "scale_source": m.scale.source,
-        "hair_count": m.hair_count,
-        "hair_count_std": m.hair_count_std,
-        "rooted_hair_count": m.rooted_hair_count,
-        "hair_count_in_frame": m.hair_count_in_frame,
-        "follicle_count": m.follicle_count,
-        "follicle_count_std": m.follicle_count_std,
-        "area_cm2": m.area_cm2,
-        "density_per_cm2": density and density.value,
-        "density_std_frame": density and density.std_frame,
-        "density_std_site": density and density.std_site,
-        "density_rule": density and density.rule,
-        "follicle_density_per_cm2": follicles and follicles.value,
-        "diameter_px_median": m.diameter_px.median,
-        "diameter_um_n": um and um.n,
-        "diameter_um_mean": um and um.mean,
-        "diameter_um_median": um and um.median,
-        "diameter_um_sd": um and um.sd,
-        "terminal": kinds and kinds.terminal,
-        "vellus": kinds and kinds.vellus,
-        "paper_thickness_n": paper and paper.thickness_px.n,
-        "paper_thickness_mean_px": paper and paper.thickness_px.mean,
-        "paper_thickness_median_px": paper and paper.thickness_px.median,
-        "paper_thickness_mean_iqr_px": paper and paper.thickness_px.mean_iqr,
-        "paper_thickness_median_iqr_px": paper and paper.thickness_px.median_iqr,
-        "paper_line_count": paper and paper.line_count,
-        "quality_ok": m.quality.ok,
-        "quality_reasons": "; ".join(m.quality.reasons),
-        "reliability": m.segmentation.reliability,
-        "total_ms": m.timing_ms["total"],
-    }
-
-
-def _as_csv(measured: list[Measurement]) -> str:
-    text = io.StringIO(newline="")
-    rows = [_row(m) for m in measured]
-    if rows:
-        writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return text.getvalue()
-
-
-def _as_table(measured: list[Measurement]) -> Table:
-    table = Table(show_edge=False, pad_edge=False)
-    table.add_column("picture", overflow="fold")
-    for title in ("hairs", "follicles", "hairs/cm²", "diameter (median)", "terminal", "quality"):
-        table.add_column(title, justify="left" if title == "quality" else "right")
-    for m in measured:
-        density, um, kinds = m.density_per_cm2, m.diameter_um, m.terminal_vellus
-        known = kinds.terminal + kinds.vellus if kinds else 0
-        table.add_row(
-            m.image,
-            f"{m.hair_count} ± {m.hair_count_std:.0f}",
-            f"{m.follicle_count} ± {m.follicle_count_std:.0f}",
-            "—" if density is None else f"{density.value:.0f}" + ("" if density.std_site is None else f" ± {density.std_site:.0f}"),
-            _length(um.median, "µm") if um else _length(m.diameter_px.median, "px"),
-            f"{kinds.terminal / known:.0%}" if kinds and known else "—",
-            "good" if m.quality.ok else ", ".join(m.quality.reasons),
-        )
-    return table
-
-
-def _length(value: float | None, unit: str) -> str:
-    return "—" if value is None else f"{value:.1f} {unit}"
