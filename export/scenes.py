@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.simulated.recipe import Kind, Recipe, draw_recipe
-from device.simulated.scene import RenderedFrame, Scene, render_frame, render_scene
+from device.simulated.scene import RenderedFrame, Scene, photograph, render_frame, render_scene
 from device.simulated.truth import FREE, TrueHair, Truth
 
 WIDTH, HEIGHT = 640, 480
@@ -138,3 +138,19 @@ def validation_frames(per_kind: int, seed: int) -> Iterator[RenderedFrame]:
     for kind in KIND_SHARES:
         for _ in range(per_kind):
             yield render_frame(2**31 + int(rng.integers(2**31)), width=WIDTH, height=HEIGHT, kind=kind)
+
+
+def bald_frames(count: int, seed: int) -> Iterator[RenderedFrame]:
+    """Whole frames of skin on which no hair grows, realistic and hard in turn."""
+    rng = np.random.default_rng([seed, 5])
+    shown = 0
+    while shown < count:
+        kind: Kind = ("realistic", "hard")[shown % 2]
+        drawn = 2**31 + int(rng.integers(2**31))
+        scene = render_scene(drawn, width=WIDTH, height=HEIGHT, kind=kind, bald=True)
+        if scene.mask.any():  # a hair may hang in from outside
+            continue
+        jpeg = photograph(scene.picture, scene.recipe, np.random.default_rng([drawn, 7]))
+        image = np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), np.uint8)
+        yield RenderedFrame(image, jpeg, scene.mask, scene.truth, scene.truth.um_per_px, scene.field, scene.faint)
+        shown += 1

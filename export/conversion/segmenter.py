@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ import cv2
 import numpy as np
 import torch
 
+from device.simulated.scene import RenderedFrame
 from export.conversion.onnx_graph import INPUT, live_onnx, parity
 from export.conversion.trust import Sample, best_thresholds, fit_trust, mask_dice, rank_correlation
 from export.errors import TrainingError
 from export.networks.live import FAINT, STRIDE, LiveNet
-from export.scenes import validation_frames
+from export.scenes import bald_frames, validation_frames
 from export.training import checkpoint
+from export.training.recipe import RECIPES
 from export.training.segmenter import CURVES, SCENES
 from runtime.analysis.learned import LearnedSegmenter, uncertainty_figures
 from runtime.bundles.manifest import InputSpec, ModelCard, Preprocessing, Roles, SegmenterRole, Trust
@@ -64,7 +67,7 @@ def bundle_segmenter(training: Path, target: Path, *, name: str, release: int, p
     model = live_onnx(network)
     differences = parity(network, model)
     recipe, seed, history = state["recipe"], int(state["seed"]), state["history"]
-    samples = list(_samples(network, per_kind, FIT_SEED))
+    samples = list(_samples(network, validation_frames(per_kind, FIT_SEED)))
     threshold, faint_threshold = best_thresholds(samples)
     trust, fitted = fit_trust(samples, threshold, faint_threshold)
     card = ModelCard(
@@ -77,10 +80,11 @@ def bundle_segmenter(training: Path, target: Path, *, name: str, release: int, p
         trained_on=_trained_on(training),
         validated_on_real_labels=False,
         licence="Apache-2.0",
-        repeat=f"trichoscope-export train segmenter --recipe {recipe['name']} --seed {seed} --out TRAINING",
+        repeat=_repeat(recipe, seed, int(state["step"])),
         limits=LIMITS,
     )
-    metrics = _tested(_samples(network, per_kind, TEST_SEED), trust, threshold, faint_threshold)
+    tested = chain(validation_frames(per_kind, TEST_SEED), bald_frames(max(2, per_kind // 3), TEST_SEED))
+    metrics = _tested(_samples(network, tested), trust, threshold, faint_threshold)
     metrics |= {f"parity_{k}": v for k, v in differences.items()} | {"reliability_fit_mae": fitted["reliability_mae"]}
     role = SegmenterRole(
         model=MODEL,
@@ -99,6 +103,14 @@ def bundle_segmenter(training: Path, target: Path, *, name: str, release: int, p
     return bundle
 
 
+def _repeat(recipe: dict[str, Any], seed: int, step: int) -> str:
+    """The command that makes this training again."""
+    usual = RECIPES[recipe["name"]].steps if recipe["name"] in RECIPES else None
+    steps = "" if recipe["steps"] == usual else f" --steps {recipe['steps']}"
+    stopped = "" if step == recipe["steps"] else f" (stopped at step {step})"
+    return f"trichoscope-export train segmenter --recipe {recipe['name']}{steps} --seed {seed} --out TRAINING{stopped}"
+
+
 def _trained_on(training: Path) -> str:
     """What the scenes were, and by which versions of the renderer; scenes of several are there where it changed in between."""
     versions = sorted({path.name.partition("-")[0] for path in (training / SCENES).glob("v*.npy")}, key=lambda v: (len(v), v))
@@ -106,9 +118,9 @@ def _trained_on(training: Path) -> str:
 
 
 @torch.no_grad()
-def _samples(network: LiveNet, per_kind: int, seed: int) -> Iterator[Sample]:
+def _samples(network: LiveNet, frames: Iterable[RenderedFrame]) -> Iterator[Sample]:
     cv2.setNumThreads(1)
-    for frame in validation_frames(per_kind, seed):
+    for frame in frames:
         found = network(torch.from_numpy(np.ascontiguousarray(frame.image.transpose(2, 0, 1))[None]).float())
         soft, faintness = torch.sigmoid(found.hair)[0, 0].numpy(), torch.sigmoid(found.marks)[0, FAINT].numpy()
         yield Sample(frame.truth.kind, soft, faintness, found.features[0].numpy(), frame.mask)
@@ -124,7 +136,7 @@ def _tested(samples: Iterable[Sample], trust: Trust, threshold: float, faint_thr
         if not sample.truth.any():
             false_area.append(float(np.mean(mask)))
             continue
-        reliability = float(weights[:-1] @ uncertainty_figures(sample.soft) + weights[-1])
+        reliability = float(np.clip(weights[:-1] @ uncertainty_figures(sample.soft) + weights[-1], 0, 1))
         rows.setdefault(sample.kind, []).append((mask_dice(mask, sample.truth), reliability))
     metrics = {}
     for kind, pairs in rows.items():

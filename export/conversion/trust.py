@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.errors import ConversionError
-from runtime.analysis.learned import FIGURES, faint_hair, uncertainty_figures
+from runtime.analysis.learned import FIGURES, faint_hair, hair_pieces, uncertainty_figures
 from runtime.bundles.manifest import Trust
 
 THRESHOLDS, FAINT_THRESHOLDS = (0.35, 0.4, 0.45, 0.5, 0.55), (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)
@@ -18,7 +18,6 @@ BEYOND = 1.1
 """A picture is unfamiliar beyond this multiple of the distance that 99.5 % of the rendered frames stay within."""
 SHRINKAGE = 0.1
 """How much of the features' correlation is not believed, so that axes that hardly vary on rendered frames do not decide alone."""
-
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +38,9 @@ class Sample:
     truth: NDArray[np.bool_]
 
     def found(self, threshold: float, faint_threshold: float) -> NDArray[np.bool_]:
-        """The mask at these thresholds."""
-        mask = self.soft >= threshold
+        """The mask at these thresholds, as the segmenter makes it."""
         faint = faint_hair(self.soft, self.faintness, faint_threshold)
-        return mask if faint is None else mask & ~faint
+        return hair_pieces(self.soft if faint is None else np.where(faint, np.float32(0), self.soft), threshold)
 
 
 def mask_dice(found: NDArray[np.bool_], true: NDArray[np.bool_]) -> float:

@@ -17,7 +17,7 @@ from export.training.recipe import SMOKE  # noqa: E402
 from export.training.segmenter import SegmenterTraining, Watcher  # noqa: E402
 from runtime.analysis.learned import LearnedSegmenter  # noqa: E402
 from runtime.bundles.reader import read_bundle  # noqa: E402
-from tests.export.training_samples import drawn_frames, drawn_scenes  # noqa: E402
+from tests.export.training_samples import drawn_bald_frames, drawn_frames, drawn_scenes  # noqa: E402
 
 pytestmark = pytest.mark.export
 
@@ -65,7 +65,7 @@ def test_reliability_follows_the_dice():
         features = rng.normal(0, 1, 4).astype(np.float32)
         samples.append(Sample("easy", np.clip(soft, 0, 1).astype(np.float32), np.zeros((32, 32), np.float32), features, truth))
     trust, figures = fit_trust(samples, 0.5, 0.5)
-    assert figures["reliability_rank_correlation"] > 0.8
+    assert figures["reliability_rank_correlation"] > 0.7
     assert len(trust.features) == 4
     assert trust.unfamiliar_above > 1
     with pytest.raises(ConversionError, match="too few"):
@@ -120,6 +120,7 @@ def test_a_training_becomes_a_bundle_that_segments(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "render_scenes", lambda *_, **__: paths)
     monkeypatch.setattr(training, "validation_frames", drawn_frames)
     monkeypatch.setattr(conversion, "validation_frames", drawn_frames)
+    monkeypatch.setattr(conversion, "bald_frames", drawn_bald_frames)
     monkeypatch.setattr(conversion, "parity", lambda network, model: parity(network, model, sizes=((64, 96),)))
     SegmenterTraining(tmp_path / "run", SMOKE, 3).run(Watcher())
     result = CliRunner().invoke(app, ["bundle", "segmenter", str(tmp_path / "run"), str(tmp_path / "made"), "--per-kind", "6"])

@@ -4,7 +4,20 @@ import numpy as np
 import pytest
 
 from device.simulated.scene import render_scene
-from export.scenes import HAIR, HEIGHT, LIGHT_COLOURS, LINE, OSTIUM, PLANES, WIDTH, belongs, choose_scenes, planes_of, recipe_of
+from export.scenes import (
+    HAIR,
+    HEIGHT,
+    LIGHT_COLOURS,
+    LINE,
+    OSTIUM,
+    PLANES,
+    WIDTH,
+    bald_frames,
+    belongs,
+    choose_scenes,
+    planes_of,
+    recipe_of,
+)
 
 pytestmark = pytest.mark.export
 
@@ -45,3 +58,13 @@ def test_planes_show_lines_in_hair_and_openings_where_the_truth_has_them():
         x, y = round(follicle.x), round(follicle.y)
         if not follicle.covered_by_flake and 0 <= x < WIDTH and 0 <= y < HEIGHT:
             assert planes[y, x, OSTIUM] > 200
+
+
+def test_bald_frames_show_skin_alone_and_differ():
+    first, second = bald_frames(2, 3)
+    assert first.image.shape == second.image.shape == (HEIGHT, WIDTH, 3)
+    assert not first.mask.any()
+    assert not second.mask.any()
+    assert not any(hair.counted for frame in (first, second) for hair in frame.truth.hairs)
+    assert not np.array_equal(first.image, second.image)
+    assert {first.truth.kind, second.truth.kind} == {"realistic", "hard"}

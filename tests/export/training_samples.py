@@ -45,3 +45,12 @@ def drawn_frames(per_kind: int, seed: int) -> Iterator[SimpleNamespace]:
             yield SimpleNamespace(
                 image=np.clip(noisy, 0, 255).astype(np.uint8), mask=mask, faint=np.zeros_like(mask), truth=SimpleNamespace(kind=kind)
             )
+
+
+def drawn_bald_frames(count: int, seed: int) -> Iterator[SimpleNamespace]:
+    """Frames of 128×96 px without hair, as `bald_frames` gives them."""
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        noisy = np.full((96, 128, 3), (140, 165, 205)) + rng.normal(0, 6, (96, 128, 3))
+        none = np.zeros((96, 128), bool)
+        yield SimpleNamespace(image=np.clip(noisy, 0, 255).astype(np.uint8), mask=none, faint=none, truth=SimpleNamespace(kind="hard"))
