@@ -74,6 +74,7 @@ def test_errors_are_pooled_over_hairs_and_frames(frame, measured):
     widths = figures.widths
     assert (widths.true_hairs, widths.found_hairs, widths.with_width) == (2 * n, n + 3, n + 1)
     assert widths.coverage == pytest.approx((n + 2) / (2 * n))
+    assert widths.measured == pytest.approx((n + 1) / (2 * n))
     assert widths.unmatched == pytest.approx(1 / (n + 3))
     assert widths.mean_absolute_error_um == pytest.approx((2 * n + 1) / (n + 1))
     assert widths.bias_um == pytest.approx((2 * n - 1) / (n + 1))

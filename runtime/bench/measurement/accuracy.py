@@ -70,7 +70,7 @@ class WidthFigures:
     """Widths hair by hair.
 
     Attributes:
-        coverage: share of the true hairs that count for which a found one stands.
+        coverage: share of the true hairs that count for which a found one stands; `measured` the share where that one has a width.
         unmatched: share of the found hairs that stand for none.
         with_width: pairs whose found hair has a width, those that the errors are of.
         within_1_std, within_2_std: share of them, where an error is stated, that are off by no more than that many.
@@ -79,6 +79,7 @@ class WidthFigures:
     true_hairs: int
     found_hairs: int
     coverage: float | None
+    measured: float | None
     unmatched: float | None
     with_width: int
     mean_absolute_error_um: float | None
@@ -182,6 +183,7 @@ def _width_figures(frames: Sequence[FrameComparison]) -> WidthFigures:
         true_hairs=true_hairs,
         found_hairs=found_hairs,
         coverage=matched / true_hairs if true_hairs else None,
+        measured=len(error) / true_hairs if true_hairs else None,
         unmatched=1 - matched / found_hairs if found_hairs else None,
         with_width=len(error),
         mean_absolute_error_um=_mean(np.abs(error)),

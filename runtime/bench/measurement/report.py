@@ -92,6 +92,7 @@ ROWS = (
     _Row("width: mean abs. error", lambda f: _micrometres(f.widths.mean_absolute_error_um), {"realistic": ("≤ 2.5", "≤ 3.5")}),
     *(_class_row(i) for i in range(len(WIDTH_CLASSES_UM))),
     _Row("width: hairs covered", lambda f: _percent(f.widths.coverage), {"realistic": ("≥ 85 %", "≥ 85 %"), "hard": ("≥ 70 %", "≥ 70 %")}),
+    _Row("width: hairs covered, width known", lambda f: _percent(f.widths.measured), {}),
     _Row("width: found, matching none", lambda f: _percent(f.widths.unmatched), {"realistic": ("≤ 10 %",) * 2, "hard": ("≤ 20 %",) * 2}),
     _Row("width: within ±1 std", lambda f: _percent(f.widths.within_1_std), WITHIN),
     _Row("follicles: error", lambda f: _percent(f.follicles.pooled_error), {"realistic": ("", "≤ 15 %"), "hard": ("", "≤ 25 %")}),
