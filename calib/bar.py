@@ -31,7 +31,7 @@ LEFT, RIGHT, SPREAD, SHADE, GROUND = 0, 1, 2, 3, 6  # where the parameters stand
 PARAMETERS = 9
 DAMPING = 1e-3  # share added to the diagonal of the normal matrix
 LARGEST_STEP_PX, LARGEST_STEP_SPREAD = 1.0, 0.3  # of one iteration
-SETTLED_PX = 0.05  # an edge that still moves by more in the last iteration has not been found
+SETTLED_PX = 0.1  # an edge that still moves by more in the last iteration has not been found
 LEAST_WIDTH_PX = 0.2
 LEAST_SPREAD_PX, LARGEST_SPREAD_PX = 0.2, 20.0
 WEAK_STEP = 0.15  # an edge at which the level changes by less of the whole contrast is none
@@ -136,27 +136,27 @@ def fit_bars(
     found = start.copy()
     limit = np.full(PARAMETERS, np.inf)
     limit[[LEFT, RIGHT]], limit[SPREAD] = LARGEST_STEP_PX, LARGEST_STEP_SPREAD
-    moved = np.zeros(n)
+    moved, variance = np.zeros(n), np.zeros(n)
+    wanted = np.zeros((n, PARAMETERS, 2))
+    wanted[:, LEFT, 1], wanted[:, RIGHT, 1] = -1.0, 1.0
     for _ in range(max(1, iterations)):
         model, slopes = _model(found, u, half)
         rest = y - model
         counts = given * _trust(rest, given, noise)
-        normal, gradient = _normal_equations(slopes, rest, counts, belief, start - found)
-        step = np.clip(np.linalg.solve(normal, gradient[:, :, None])[:, :, 0], -limit, limit)
+        normal, wanted[:, :, 0] = _normal_equations(slopes, rest, counts, belief, start - found)
+        # the step, and the column of the inverse matrix that the width's variance needs, from one decomposition
+        solved = np.linalg.solve(normal, wanted)
+        step = np.clip(solved[:, :, 0], -limit, limit)
+        variance = solved[:, RIGHT, 1] - solved[:, LEFT, 1]
         found = _bounded(found + step)
         moved = np.abs(step[:, [LEFT, RIGHT]]).max(1)
-    model, slopes = _model(found, u, half)
-    rest = y - model
+    rest = y - _model(found, u, half)[0]
     counts = given * _trust(rest, given, noise)
-    normal, _ = _normal_equations(slopes, rest, counts, belief, start - found)
     seen = given.sum(1, dtype=float)
     residual = np.sqrt((given * rest * rest).sum(1, dtype=float) / np.maximum(seen, 1e-9))
     square = (counts * rest * rest).sum(1, dtype=float)
     free = np.maximum(counts.sum(1, dtype=float) - PARAMETERS, 1.0)
-    across = np.zeros(PARAMETERS)
-    across[[LEFT, RIGHT]] = -1.0, 1.0
-    spans = np.linalg.solve(normal, np.broadcast_to(across[:, None], (n, PARAMETERS, 1)))[:, :, 0] @ across
-    variance = np.maximum(spans, 0.0) * np.maximum(square / free, noise**2 / 4)
+    variance = np.maximum(variance, 0.0) * np.maximum(square / free, noise**2 / 4)
     steps = [_shade(found, found[:, side], half) for side in (LEFT, RIGHT)]
     ok = finite & (np.abs(contrast) > 0) & (moved < SETTLED_PX) & (found[:, RIGHT] - found[:, LEFT] > LEAST_WIDTH_PX)
     ok &= (np.abs(steps[0]) > WEAK_STEP) & (np.abs(steps[1]) > WEAK_STEP) & (seen > PARAMETERS)

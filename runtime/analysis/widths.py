@@ -17,15 +17,16 @@ from numpy.typing import NDArray
 
 from runtime.analysis.courses import Courses, courses_of, percentiles
 from runtime.analysis.hairs import HairPath
-from runtime.analysis.sections import SAMPLE_PX, mask_edges, normals
+from runtime.analysis.sections import mask_edges, normals
 from runtime.analysis.segmentation import Segmentation
 from runtime.analysis.shaft import ShaftFits, fit_shafts
 from runtime.analysis.skeleton import Floats, Ints
 
 MARGIN_PX = 4.0  # a section reaches this far beyond the mask's edge
+EDGE_STEP_PX = 0.75  # between samples of the widest section; the edge is found between samples
 MAX_HALF_PX = 60.0  # sections of wider strands are cut off: no hair at these magnifications is wider
 COURSE_PX = 2  # a course drawn so thick is met by samples STRAY_STEP_PX apart
-STRAY_STEP_PX = 1.5
+STRAY_STEP_PX = 2.0
 STRAY_PX = 1.0  # another hair's course so near to a section's edges lies in it
 NARROWEST_SHARE, WIDEST_SHARE = 0.4, 1.5  # of its hair's typical width: other sections measure something else
 MIN_SECTIONS = 3  # fewer tell no diameter
@@ -39,16 +40,16 @@ LOWER_PERCENT = 20.0
 SEVERAL_WIDTHS, LOWEST_PERCENT = 1.2, 8.0  # what is wider than so many of the frame's usual hairs is several wherever it is not narrowest
 NEAR_SHARE, NEAR_PX = 0.2, 0.4  # sections so near to the lower ones measure the same hair
 
-GIVEN_DOUBT_PX, DOUBT_PX = 0.1, 1.0  # how far a mask's edges may be off: of one to be relied on wholly, and on top where not at all
+GIVEN_DOUBT_PX, DOUBT_PX = 0.03, 1.5  # how far a mask's edges may be off: of one to be relied on wholly, and on top where not at all
 FRAME_FITS = 1.0  # how many of its own fits the frame's typical correction counts for on each hair
 MIN_FRAME_FITS = 3
 RESOLVED_SPREADS = 1.5  # below this many σ of the point spread width and contrast look alike
 
 # standard errors: quantile regression (0.68) of the errors on 48 rendered frames of device.simulated (true, learned and classical masks)
 LEAST_ERROR_PX = 0.05
-UNLIKE_ERROR = 0.23  # of the quartiles' distance of a hair's widths
+UNLIKE_ERROR = 0.20  # of the quartiles' distance of a hair's widths
 FEW_ERROR, FEW_SECTIONS = 0.12, 5.0  # of the diameter, for no section at all; half as much for so many
-DOUBT_ERROR = 0.64  # of the diameter, by the square of the mask's doubt
+DOUBT_ERROR = 0.75  # of the diameter, by the square of the mask's doubt
 UNSEEN_ERROR = 0.13  # of the diameter, where the picture shows no bar anywhere
 
 
@@ -105,9 +106,9 @@ def _sections(hairs: Courses, segmentation: Segmentation) -> _Sections:
     owner, rough = hairs.owner, hairs.rough_widths()
     normal = normals(hairs.points, owner)
     half = np.minimum(0.75 * rough[owner] + MARGIN_PX, MAX_HALF_PX)
-    left, right = mask_edges(hairs.points, normal, half, _share_of_hair(segmentation))
+    left, right = mask_edges(hairs.points, normal, half, _share_of_hair(segmentation), EDGE_STEP_PX)
     width = right - left
-    usable = np.isfinite(width) & (width < 2 * half - SAMPLE_PX)
+    usable = np.isfinite(width) & (width < 2 * half - EDGE_STEP_PX)
     usable[usable] = ~_shared(hairs, normal, left, right, segmentation.mask.shape)[usable]
     typical = percentiles(width[usable], owner[usable], len(hairs), 50.0)
     typical = np.where(np.bincount(owner[usable], minlength=len(hairs)) >= MIN_SECTIONS, typical, rough)[owner]
