@@ -11,7 +11,6 @@ from runtime.analysis.skeleton import Floats, Ints
 SAMPLE_PX = 0.5  # step along a section
 TANGENT_STEPS = 2
 REMAP_ROWS = 32000  # remap's tables may not have more than 32767 rows
-MIN_SECTIONS = 4  # fewer tell nothing of a hair
 
 
 def normals(points: Floats, owner: Ints) -> Floats:
