@@ -22,7 +22,7 @@ CutoffProfile = Literal["trichoscopy", "trichoscan"]
 class Model(BaseModel):
     """Base of every part: immutable, closed to unknown keys, finite numbers only."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, json_schema_serialization_defaults_required=True)
 
 
 class ScaleUsed(Model):
@@ -193,7 +193,7 @@ class Measurement(Model):
     version: str
     timing_ms: dict[str, NonNegative]
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True)  # the rest is inherited
 
     def to_json(self) -> str:
         """One line of JSON, keys as in the schema."""

@@ -83,7 +83,7 @@ class Pooled(Model):
     interfollicular_distance_um: PooledDistance | None
     version: str
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True)  # the rest is inherited
 
     def to_json(self) -> str:
         """One line of JSON, keys as in the schema."""

@@ -167,7 +167,7 @@ COLUMNS = (
 def pooled_table(p: Pooled) -> Group:
     """A pool for people: a row a figure with its 95 % interval, under them what there is to say of it."""
     fields = "1 field" if len(p.fields) == 1 else f"{len(p.fields)} fields"
-    table = Table(show_edge=False, pad_edge=False, title=f"{p.name}: {fields} pooled", title_justify="left")
+    table = Table(show_edge=False, pad_edge=False)
     for title in ("figure", "value", "95 % interval"):
         table.add_column(title, justify="left" if title == "figure" else "right")
     estimates = _estimates(p)
@@ -175,7 +175,7 @@ def pooled_table(p: Pooled) -> Group:
         value, interval = estimates[name]
         shown = "—" if value is None else f"{value * factor:.{decimals}f}{unit}"
         table.add_row(title, shown, "—" if interval is None else "–".join(f"{end * factor:.{decimals}f}" for end in interval))
-    return Group(table, *(Text(remark) for remark in _remarks(p)))
+    return Group(Text(f"{p.name}: {fields} pooled", style="bold"), table, *(Text(remark) for remark in _remarks(p)))
 
 
 def _length(value: float | None, unit: str) -> str:

@@ -19,6 +19,9 @@ import { number, percent, plusMinus } from './format.js';
  *   follicle_count: number, follicle_count_std: number, empty_follicle_count: number|null, hairs_per_follicle: number[],
  *   density_per_cm2: Density|null, diameter_px: Distribution, diameter_um: Distribution|null,
  *   terminal_vellus: {cutoff_um: number, terminal: number, vellus: number, undetermined: number}|null,
+ *   diameter_diversity: {cv: number|null, below_cutoff_share: number|null}|null,
+ *   cumulative_thickness_mm_per_cm2: Density|null, single_hair_unit_share: number|null,
+ *   interfollicular_distance_px: Distribution|null, interfollicular_distance_um: Distribution|null,
  *   models: Record<string, string>,
  *   hairs: Hair[], follicles: import('./overlay.js').Follicle[],
  * }} Measurement
@@ -74,9 +77,10 @@ export function Numbers({ measurement: m, stale = false }) {
           error=${plusMinus(m?.follicle_count_std)}
           note=${m && m.empty_follicle_count !== null ? texts.numbers.empty(m.empty_follicle_count) : ''} />
         <${Figure} name="per-follicle" label=${texts.numbers.perFollicle} value=${number(perUnit.mean, 1)}
-          error=${plusMinus(perUnit.error)} note="" />
+          error=${plusMinus(perUnit.error)} note=${singleNote(m?.single_hair_unit_share ?? null)} />
       </div>
       <${TerminalVellus} share=${m?.terminal_vellus ?? null} />
+      <${Further} measurement=${m} />
     </section>`;
 }
 
@@ -87,6 +91,27 @@ function Figure({ name, label, value, unit = '', error, note, big = false }) {
       <div class="label">${label}</div>
       <div class="reading"><span class="value">${value}</span>${unit && html`<span class="unit">${unit}</span>`}</div>
       <div class="under"><span class="error">${error}</span><span class="note">${note}</span></div>
+    </div>`;
+}
+
+/**
+ * The figures that follow from those above, in one line.
+ * @param {{measurement: Measurement|null}} props
+ */
+function Further({ measurement: m }) {
+  const hasScale = !m || Boolean(m.scale.um_per_px); // captures kept by earlier versions lack these figures
+  const apart = hasScale ? m?.interfollicular_distance_um : m?.interfollicular_distance_px;
+  const rows = [
+    ['thickness', texts.numbers.thickness, number(m?.cumulative_thickness_mm_per_cm2?.value, 1), texts.numbers.mmPerCm2],
+    ['diversity', texts.numbers.diversity, percent(m?.diameter_diversity?.cv), ''],
+    ['apart', texts.numbers.apart, number(apart?.mean), hasScale ? texts.numbers.um : texts.numbers.px],
+  ];
+  return html`
+    <div class="further">
+      ${rows.map(
+        ([name, label, value, unit]) => html`
+          <div key=${name} data-figure=${name}><span class="label">${label}</span><b class="value">${value}</b> <span class="unit">${unit}</span></div>`,
+      )}
     </div>`;
 }
 
@@ -114,6 +139,11 @@ function TerminalVellus({ share }) {
 /** @param {number|null} terminal @param {number|null} vellus */
 function sharesInWords(terminal, vellus) {
   return `${texts.numbers.terminal} ${percent(terminal)}, ${texts.numbers.vellus} ${percent(vellus)}`;
+}
+
+/** @param {number|null} share */
+function singleNote(share) {
+  return share === null ? '' : texts.numbers.single(percent(share));
 }
 
 /** @param {Density|null} density */

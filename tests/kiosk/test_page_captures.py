@@ -34,7 +34,11 @@ def test_capturing_stores_and_lists_newest_first(page, daemon):
     page.wait_for_function(f"() => document.querySelector('{THUMBNAILS} img').naturalWidth > 0")
 
 
-def test_a_capture_opens_with_its_overlay_and_its_numbers(page):
+def _or_dash(figure, part, digits):
+    return "—" if figure is None or figure[part] is None else format(figure[part], digits)
+
+
+def test_a_capture_opens_with_its_overlay_and_its_numbers(page, daemon):
     capture(page)
     page.locator(THUMBNAILS).first.click()
     dialog = page.get_by_role("dialog")
@@ -49,6 +53,13 @@ def test_a_capture_opens_with_its_overlay_and_its_numbers(page):
     page.wait_for_function("() => document.querySelector('dialog img.picture').naturalWidth > 0")
     kept = page.evaluate("() => fetch('/api/captures?limit=1').then((r) => r.json()).then((b) => b.captures[0])")
     assert dialog.locator("[data-figure='hairs'] .value").inner_text() == str(kept["hair_count"])
+    m = page.request.get(f"{daemon.address}api/captures/{kept['id']}").json()["measurement"]
+    shown = {name: dialog.locator(f"[data-figure='{name}']").inner_text().split("\n")[-1] for name in ("thickness", "diversity", "apart")}
+    assert shown == {
+        "thickness": _or_dash(m["cumulative_thickness_mm_per_cm2"], "value", ".1f") + " mm/cm²",
+        "diversity": "—" if m["diameter_diversity"]["cv"] is None else f"{100 * m['diameter_diversity']['cv']:.0f} %",
+        "apart": _or_dash(m["interfollicular_distance_um"], "mean", ".0f") + " µm",
+    }
     page.keyboard.press("Escape")
     dialog.wait_for(state="detached")
     assert page.evaluate("() => document.activeElement.classList.contains('thumbnail')")

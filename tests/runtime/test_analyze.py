@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import jsonschema
 import numpy as np
 import pytest
 
+from runtime.analysis import pooled
 from runtime.analysis.measurement import Measurement, json_schema
 from tests.runtime.bundle_samples import MODEL, write_sample
 from tests.runtime.drawn import FIVE, hairs_on_skin, skin
@@ -77,6 +79,8 @@ def test_without_a_scale_nothing_is_in_micrometres(folder):
     assert m["scale"] == {"um_per_px": None, "um_per_px_std": None, "source": "none"}
     for key in ("area_cm2", "density_per_cm2", "follicle_density_per_cm2", "diameter_um", "terminal_vellus"):
         assert m[key] is None
+    assert m["cumulative_thickness_mm_per_cm2"] is m["interfollicular_distance_um"] is m["diameter_diversity"]["below_cutoff_share"] is None
+    assert m["diameter_diversity"]["cv"] > 0, "that needs no scale"
     assert m["diameter_px"]["n"] == 5
     assert all(h["diameter_um"] is None for h in m["hairs"])
 
@@ -159,10 +163,61 @@ def test_two_pictures_of_one_stem_do_not_overwrite_each_other(folder, tmp_path):
     assert both.returncode == 0, "without files to write there is nothing to collide"
 
 
+def test_the_pictures_of_each_folder_are_pooled_as_one_site(folder, tmp_path):
+    for site, pictures in {"vertex": ("five.png", "more.jpg"), "frontal": ("five.png", "bald.png")}.items():
+        (tmp_path / site).mkdir()
+        for name in pictures:
+            shutil.copy(folder / name, tmp_path / site)
+    done = analyze("vertex", "frontal", "--pool", "--um-per-px", "8", "--json", "--csv", "t.csv", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["schema"] for line in lines] == ["trichoscope/measurement/1"] * 4 + ["trichoscope/pooled/1"] * 2
+    for line in lines[4:]:
+        jsonschema.validate(line, pooled.json_schema())
+        pooled.Pooled.model_validate(line)
+    vertex, frontal = lines[4:]
+    assert (vertex["name"], vertex["hair_count"], len(vertex["fields"])) == ("vertex", 10, 2)
+    assert (frontal["name"], frontal["hair_count"], len(frontal["fields"])) == ("frontal", 5, 2)
+    low, high = vertex["density_per_cm2"]["interval_95"]
+    assert low <= vertex["density_per_cm2"]["value"] < high
+    with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as table:
+        assert len(list(csv.DictReader(table))) == 4
+    with (tmp_path / "t_pooled.csv").open(newline="", encoding="utf-8") as table:
+        rows = list(csv.DictReader(table))
+    assert [(row["name"], row["fields"]) for row in rows] == [("vertex", "2"), ("frontal", "2")]
+    assert float(rows[0]["density_per_cm2_high_95"]) == pytest.approx(high)
+
+
+def test_a_pool_tells_what_was_left_out(folder, tmp_path):
+    done = analyze(folder / "five.png", folder / "more.jpg", "--pool", "--um-per-px", folder / "scales.csv", "--csv", "t.csv", cwd=tmp_path)
+    assert done.returncode == 0
+    assert f"{folder}: 1 field pooled" in done.stdout
+    assert f"{folder / 'more.jpg'}: left out: no scale" in done.stdout
+    assert "a single field" in done.stdout
+    assert "95 % interval" in done.stdout
+    without = analyze("five.png", "more.jpg", "--pool", "--json", cwd=folder)
+    last = json.loads(without.stdout.splitlines()[-1])
+    assert (last["name"], last["hair_count"], last["density_per_cm2"]) == (".", 10, None)
+    assert any(note.startswith("no scale") for note in last["notes"])
+    absent = analyze("absent.png", "--pool", "--json", cwd=folder)
+    assert (absent.returncode, absent.stdout) == (1, ""), "of no measured picture there is no pool"
+
+
+def test_the_cutoff_is_chosen_by_its_name(folder):
+    lines = [
+        json.loads(analyze("five.png", "--um-per-px", "5.5", "--json", "--cutoff", name, cwd=folder).stdout)["terminal_vellus"]
+        for name in ("trichoscopy", "trichoscan")
+    ]
+    assert [(kinds["profile"], kinds["cutoff_um"], kinds["vellus"]) for kinds in lines] == [("trichoscopy", 30, 2), ("trichoscan", 40, 3)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["--um-per-px", "0"], "no microscope's scale"),
+        (["--um-per-px", "nan"], "no microscope's scale"),
+        (["--um-per-px", "1e6"], "no microscope's scale"),
+        (["--cutoff", "mine"], "'trichoscopy', 'trichoscan'"),
         (["--um-per-px", "none.csv"], "neither a number"),
         (["--use-masks", "nowhere"], "no such folder of masks"),
         (["--masks", "notes.txt"], "cannot be made a folder"),
@@ -247,9 +302,11 @@ def test_the_network_is_loaded_only_where_it_is_used(folder, arguments):
     assert (done.returncode, done.stderr) == (0, "False\n")
 
 
-def test_the_schema_that_is_printed_is_that_of_the_code():
-    done = subprocess.run([PROGRAM, "schema"], capture_output=True, text=True, timeout=60, check=True)
+@pytest.mark.parametrize(("of", "code"), [([], json_schema), (["measurement"], json_schema), (["pooled"], pooled.json_schema)])
+def test_the_schema_that_is_printed_is_that_of_the_code(of, code):
+    done = subprocess.run([PROGRAM, "schema", *of], capture_output=True, text=True, timeout=60, check=True)
     schema = json.loads(done.stdout)
     jsonschema.Draft202012Validator.check_schema(schema)
-    assert schema == json_schema()
+    assert schema == code()
     assert schema["additionalProperties"] is False
+    assert set(schema["required"]) == set(schema["properties"]), "every key is there, null or not"
