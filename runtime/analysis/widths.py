@@ -46,11 +46,11 @@ MIN_FRAME_FITS = 3
 RESOLVED_SPREADS = 1.5  # below this many σ of the point spread width and contrast look alike
 
 # standard errors: quantile regression (0.68) of the errors on 48 rendered frames of device.simulated (true, learned and classical masks)
-LEAST_ERROR_PX = 0.05
-UNLIKE_ERROR = 0.20  # of the quartiles' distance of a hair's widths
+LEAST_ERROR_PX = 0.03
+UNLIKE_ERROR = 0.18  # of the quartiles' distance of a hair's widths
 FEW_ERROR, FEW_SECTIONS = 0.12, 5.0  # of the diameter, for no section at all; half as much for so many
-DOUBT_ERROR = 0.75  # of the diameter, by the square of the mask's doubt
-UNSEEN_ERROR = 0.13  # of the diameter, where the picture shows no bar anywhere
+DOUBT_ERROR = 0.30  # of the diameter, of a mask that cannot be relied on at all
+UNSEEN_ERROR = 0.15  # of the diameter, where the picture shows no bar anywhere
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,7 +187,7 @@ def _standard_errors(diameter: Floats, widths: Floats, hairs: Courses, fits: Sha
     if segmentation.probability is not None or segmentation.reliability < 1:
         tried = np.bincount(hairs.owner[fits.section], minlength=count)
         trusted = np.bincount(hairs.owner[fits.section[fits.trusted]], minlength=count)
-        share = share + DOUBT_ERROR * (1.0 - segmentation.reliability) ** 2 + UNSEEN_ERROR * (1.0 - trusted / np.maximum(tried, 1))
+        share = share + DOUBT_ERROR * (1.0 - segmentation.reliability) + UNSEEN_ERROR * (1.0 - trusted / np.maximum(tried, 1))
     return np.asarray(LEAST_ERROR_PX + UNLIKE_ERROR * unlike + share * diameter)
 
 
