@@ -159,7 +159,7 @@ class Daemon:
 
         source = read_source(settings.analysis)  # once: both threads' segmenters are made of the same bytes
         live_segmenter, capture_segmenter = (
-            _start(stack, "segmenter", make_segmenter(source, threads=threads, flips=flips)) for flips in (False, True)
+            _start(stack, "segmenter", make_segmenter(source, threads=threads, thorough=thorough)) for thorough in (False, True)
         )
         for use, segmenter in (("live", live_segmenter), ("captures", capture_segmenter)):
             log.info("segmenter", use=use, name=segmenter.name)

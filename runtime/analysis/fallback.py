@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from typing_extensions import Self  # typing.Self needs 3.11
 
 from runtime.analysis.classical import ClassicalSegmenter
-from runtime.analysis.learned import LearnedSegmenter
-from runtime.analysis.segmentation import Segmentation
+from runtime.analysis.segmentation import ClosableSegmenter, Segmentation
 from runtime.errors import TrichoscopeError
 from runtime.inference.errors import InferenceError
 
@@ -36,7 +35,7 @@ class FallingBackSegmenter:
     leaving the context, gives that one's memory and threads back.
     """
 
-    def __init__(self, learned: LearnedSegmenter | None, problem: str | None = None) -> None:
+    def __init__(self, learned: ClosableSegmenter | None, problem: str | None = None) -> None:
         """Store the arguments. Without a `learned` segmenter the classical one serves; `problem` says why, None where it was chosen."""
         self._learned = learned
         self._classical = ClassicalSegmenter()
@@ -86,7 +85,7 @@ class FallingBackSegmenter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _note(self, error: Exception, learned: LearnedSegmenter) -> None:
+    def _note(self, error: Exception, learned: ClosableSegmenter) -> None:
         self._failures += 1
         self._in_a_row += 1
         if self._failures <= LOGGED:

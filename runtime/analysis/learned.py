@@ -32,6 +32,8 @@ NO_HAIR_SHARE = 5e-4
 FIGURES = 5
 """How many uncertainty figures there are; a bundle has one weight for each and a constant."""
 TRY_SIDE = 64
+SMALL_PX = 256
+"""Longest side of pictures that are smaller than the crops that networks of this kind learn from."""
 SHORTEST_PX, SHORTEST_SHARE = 24.0, 0.035
 """A hair counts from 24 px of visible length, in small pictures from this share of their longest side: shorter pieces are none."""
 SURE = 0.7
@@ -142,6 +144,11 @@ class LearnedSegmenter:
         """The bundle's id."""
         return self._name
 
+    @property
+    def threshold(self) -> float:
+        """The probability from which a pixel is hair."""
+        return self._role.threshold
+
     def close(self) -> None:
         """Give the backend's memory and threads back; the segmenter is of no use afterwards."""
         self._backend.deactivate()
@@ -160,7 +167,7 @@ class LearnedSegmenter:
         """
         height, width = image.shape[:2]
         working = self._reduced(image)
-        hair, ostia, faintness, features = self._averaged(working) if self._flips else self._once(working)
+        hair, ostia, faintness, features = self._looked_at(working)
         reliability, unfamiliar = self._judged(hair, features)
         unlike = faint_hair(hair, faintness, self._role.faint_threshold)
         if hair.shape != (height, width):
@@ -184,6 +191,20 @@ class LearnedSegmenter:
             return image
         size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
         return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+    def _looked_at(self, image: NDArray[Any]) -> tuple[Float, Float, Float, Float]:
+        """Planes and features as `_once` gives them; a picture smaller than what was learnt is looked at twice as large, too."""
+        look = self._averaged if self._flips else self._once
+        hair, ostia, faintness, features = look(image)
+        height, width = image.shape[:2]
+        if max(height, width) > SMALL_PX:
+            return hair, ostia, faintness, features
+        larger = look(cv2.resize(image, (2 * width, 2 * height), interpolation=cv2.INTER_CUBIC))
+        hair, ostia, faintness = (
+            np.asarray((plane + cv2.resize(of_larger, plane.shape[::-1], interpolation=cv2.INTER_AREA)) / 2, np.float32)
+            for plane, of_larger in zip((hair, ostia, faintness), larger[:3], strict=True)
+        )
+        return hair, ostia, faintness, features
 
     def _once(self, image: NDArray[Any]) -> tuple[Float, Float, Float, Float]:
         """Soft mask (h, w), openings and faintness (h / 2, w / 2) and features (c,) of a picture (h, w, 3)."""

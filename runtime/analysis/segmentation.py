@@ -45,6 +45,14 @@ class Segmenter(Protocol):
         ...
 
 
+class ClosableSegmenter(Segmenter, Protocol):
+    """A segmenter that owns a backend."""
+
+    def close(self) -> None:
+        """Give the backend's memory and threads back; the segmenter is of no use afterwards."""
+        ...
+
+
 def given_mask(mask: Mask) -> Segmentation:
     """A mask that a person or another program gives, trusted wholly. `mask` is bool (height, width)."""
     return Segmentation(mask=mask, probability=None, reliability=1.0, unfamiliar=False)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from runtime.analysis.ensemble import EnsembleSegmenter
 from runtime.analysis.fallback import INSTEAD, FallingBackSegmenter
 from runtime.analysis.learned import LearnedSegmenter
 from runtime.analysis.settings import AnalysisSettings
@@ -35,35 +36,40 @@ def read_source(settings: AnalysisSettings) -> SegmenterSource:
 
 
 def segmenter_asked_for(
-    kind: Literal["learned", "classical"], folder: Path | None, *, threads: int, flips: bool = False
+    kind: Literal["learned", "classical"], folder: Path | None, *, threads: int, thorough: bool = False
 ) -> FallingBackSegmenter:
     """The segmenter that a person asks a command for. A bundle that is named must do; the program's own is fallen back from.
 
     Args:
         folder: of the bundle, None for the program's own.
-        threads, flips: as for `make_segmenter`.
+        threads, thorough: as for `make_segmenter`.
 
     Raises:
         BundleError: the named bundle is missing, damaged, or holds what this program does not take.
     """
     if folder is not None and kind == "learned":
-        return FallingBackSegmenter(LearnedSegmenter(_read(folder), threads=threads, flips=flips))
-    return make_segmenter(read_source(AnalysisSettings(segmenter=kind)), threads=threads, flips=flips)
+        return FallingBackSegmenter(_of(_read(folder), threads, thorough))
+    return make_segmenter(read_source(AnalysisSettings(segmenter=kind)), threads=threads, thorough=thorough)
 
 
-def make_segmenter(source: SegmenterSource, *, threads: int, flips: bool = False) -> FallingBackSegmenter:
+def make_segmenter(source: SegmenterSource, *, threads: int, thorough: bool = False) -> FallingBackSegmenter:
     """A segmenter for one thread, to be closed by the caller.
 
     Args:
         threads: computing threads of the network, the calling one included.
-        flips: average over mirror images: better and four times slower, for captures.
+        thorough: for captures, which have time: the frame is also looked at in its mirror images, and the classical mask has its say.
     """
     if source.bundle is None:
         return FallingBackSegmenter(None, source.problem)
     try:
-        return FallingBackSegmenter(LearnedSegmenter(source.bundle, threads=threads, flips=flips))
+        return FallingBackSegmenter(_of(source.bundle, threads, thorough))
     except BundleError as problem:  # it is whole, and its network does something else than it should
         return FallingBackSegmenter(None, f"{INSTEAD}: {problem}")
+
+
+def _of(bundle: Bundle, threads: int, thorough: bool) -> LearnedSegmenter | EnsembleSegmenter:
+    learned = LearnedSegmenter(bundle, threads=threads, flips=thorough)
+    return EnsembleSegmenter(learned) if thorough else learned
 
 
 def _read(folder: Path) -> Bundle:

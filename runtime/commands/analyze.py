@@ -173,7 +173,7 @@ def _segmenter(kind: Literal["learned", "classical"], bundle: Path | None, compl
     from runtime.logs import log_to_stderr
 
     log_to_stderr(logging.WARNING)  # a network that fails on a picture is told there
-    made = segmenter_asked_for(kind, bundle, threads=THREADS, flips=True)
+    made = segmenter_asked_for(kind, bundle, threads=THREADS, thorough=True)
     if made.problem is not None:
         complain(made.problem)
     return made

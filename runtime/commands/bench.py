@@ -117,7 +117,7 @@ def measurement(
 
     messages = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
-        finder = segmenter_asked_for(segmenter, bundle, threads=1, flips=True)  # as for captures
+        finder = segmenter_asked_for(segmenter, bundle, threads=1, thorough=True)  # as for captures
     except TrichoscopeError as error:
         messages.print(str(error), markup=False)
         raise typer.Exit(2) from error

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from device.simulated.scene import render_frame
 from runtime.analysis.learned import FIGURES, LearnedSegmenter, faint_hair, hair_pieces, uncertainty_figures
 from runtime.bundles.errors import BundleError
 from runtime.bundles.reader import FACTORY, read_bundle
@@ -96,6 +97,17 @@ def test_hair_that_does_not_count_is_kept_beside_the_mask(bundle, monkeypatch):
     assert np.array_equal(after.faint, before.mask)
 
 
+def test_a_small_picture_is_looked_at_twice_as_large_too(bundle, monkeypatch):
+    with LearnedSegmenter(bundle, threads=1) as segmenter:
+        sizes = []
+        once = segmenter._once
+        monkeypatch.setattr(segmenter, "_once", lambda image: (sizes.append(image.shape[:2]), once(image))[1])
+        small = segmenter.segment(_striped(96, 128))
+        segmenter.segment(_striped(300, 280))
+    assert sizes == [(96, 128), (192, 256), (300, 280)]
+    assert np.array_equal(small.mask, _striped(96, 128)[..., 0] < 100)
+
+
 def test_a_frame_unlike_the_known_ones_is_unfamiliar(bundle):
     with LearnedSegmenter(bundle, threads=1) as segmenter:
         assert not segmenter.segment(_striped(96, 128)).unfamiliar
@@ -166,9 +178,8 @@ def test_the_factory_bundle_is_whole_small_and_finds_hair():
     bundle = read_bundle(FACTORY)
     assert sum(map(len, bundle.content.values())) <= 4_000_000
     assert not bundle.manifest.card.validated_on_real_labels
-    image = np.full((240, 320, 3), (150, 170, 215), np.uint8)
-    image[:, 150:160] = 25
+    frame = render_frame(5, kind="realistic")
     with LearnedSegmenter(bundle, threads=1) as segmenter:
-        found = segmenter.segment(image)
-    true = image[..., 0] < 100
+        found = segmenter.segment(frame.image)
+    true = frame.mask
     assert 2 * np.sum(found.mask & true) / (found.mask.sum() + true.sum()) > 0.85

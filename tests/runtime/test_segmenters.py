@@ -110,12 +110,13 @@ def test_a_whole_bundle_serves_several_segmenters_from_one_reading(tmp_path, mon
     bundle = write_sample(tmp_path / "dark")
     source = read_source(AnalysisSettings(bundle=tmp_path / "dark"))
     monkeypatch.setattr(os, "open", lambda *_: pytest.fail("read again"))
-    with make_segmenter(source, threads=1) as live, make_segmenter(source, threads=1, flips=True) as captures:
+    with make_segmenter(source, threads=1) as live, make_segmenter(source, threads=1, thorough=True) as captures:
         monkeypatch.undo()
         for segmenter in (live, captures):
             assert segmenter.problem is None
             segmenter.segment(PICTURE)
-            assert segmenter.name == bundle.id
+            assert segmenter.name.startswith(bundle.id)
+        assert live.name != captures.name
 
 
 def test_the_classical_segmenter_that_was_chosen_is_no_problem(tmp_path, monkeypatch):

@@ -1,0 +1,66 @@
+"""The segmenter of captures: the learned and the classical soft mask averaged.
+
+The two err in different places: the network fills narrow gaps and takes its borders from what it has learnt, the classical mask
+takes them from the picture and knows no flakes and bubbles. Where the network is all but certain, it alone suffices, so that
+hair that the classical mask cannot see stays.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import Self  # typing.Self needs 3.11
+
+from runtime.analysis.classical import ClassicalSegmenter
+from runtime.analysis.learned import LearnedSegmenter, hair_pieces
+from runtime.analysis.segmentation import Segmentation
+
+
+class EnsembleSegmenter:
+    """The mean of `learned`'s soft mask and the classical one; openings, trust and faint hair are the network's. Owns `learned`."""
+
+    def __init__(self, learned: LearnedSegmenter) -> None:
+        self._learned = learned
+        self._classical = ClassicalSegmenter()
+
+    @property
+    def name(self) -> str:
+        """Both names, the learned one first."""
+        return f"{self._learned.name}&{self._classical.name}"
+
+    def close(self) -> None:
+        """Give the backend's memory and threads back; the segmenter is of no use afterwards."""
+        self._learned.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def segment(self, image: NDArray[np.uint8]) -> Segmentation:
+        """The hair in `image`, uint8 (height, width, 3) BGR.
+
+        Raises:
+            InferenceError: the backend failed.
+        """
+        learned, classical = self._learned.segment(image), self._classical.segment(image)
+        soft = np.asarray((_soft(learned) + _soft(classical)) * np.float32(0.5), np.float32)
+        mask, faint = hair_pieces(soft, self._learned.threshold), learned.faint
+        if faint is not None and faint.any():
+            seen, mask = mask, hair_pieces(np.where(faint, np.float32(0), soft), self._learned.threshold)
+            faint = seen & ~mask
+        return Segmentation(
+            mask=mask,
+            probability=soft,
+            reliability=learned.reliability,
+            unfamiliar=learned.unfamiliar,
+            ostium_probability=learned.ostium_probability,
+            faint=faint,
+        )
+
+
+def _soft(found: Segmentation) -> NDArray[np.float32]:
+    return found.mask.astype(np.float32) if found.probability is None else found.probability
