@@ -29,6 +29,7 @@ ABREAST_PX = 3.0  # courses are points some pixels apart
 PAIR_WIDTHS = 1.5  # two hairs side by side are wider together than this many usual hairs
 OUTSIDE_SHARE = 0.5  # of a stretch that may lie outside the picture
 CLAIM_WIDTHS = 1.0  # an end of another hair within this many hair widths of a stretch: that hair goes on there
+LEAP_PX = 8.0  # between points of a course, which are about 4 px apart
 ROUGH_WIDTHS = 0.15  # mean departure from a smooth course, in hair widths
 
 
@@ -60,7 +61,10 @@ def running_beside(paths: tuple[HairPath, ...], breadth: Breadth, shape: tuple[i
         near = CLAIM_WIDTHS * float(own[k])
         if _goes_on(points, np.delete(tips, k, axis=0).reshape(-1, 2), near) or _known(points, found, near):
             continue
-        along = float(np.hypot(*np.diff(points, axis=0).T).sum())
+        steps = np.hypot(*np.diff(points, axis=0).T)
+        if steps.max() > LEAP_PX:  # on the outside of a sharp bend the sections fan out: no hair bends so
+            continue
+        along = float(steps.sum())
         found.append(replace(paths[k], points=points, widths_px=np.full(len(points), own[k]), diameter_px=float(own[k]), length_px=along))
     return tuple(found)
 

@@ -19,7 +19,7 @@ from runtime.analysis.measurement import CutoffProfile, Density, DiameterDiversi
 
 # hair is terminal above, vellus up to: trichoscopy's "thin hairs" below 0.03 mm (Rakowska, J. Dermatol. Case Rep. 3 (2009) 14);
 # TrichoScan's terminal hair thicker than 40 µm (Hoffmann, Dermatology 211 (2005) 54)
-CUTOFFS_UM: dict[CutoffProfile, float] = {"trichoscopy": 30.0, "trichoscan": 40.0}
+CUTOFFS_UM: dict[CutoffProfile, int] = {"trichoscopy": 30, "trichoscan": 40}
 UM_PER_MM = 1e3
 
 Diameters = Sequence[float | None] | NDArray[np.float64]

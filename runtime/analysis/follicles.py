@@ -23,7 +23,7 @@ from runtime.analysis.segmentation import Segmentation
 from runtime.analysis.skeleton import Floats, Ints
 
 # a follicular unit of 0.3 mm is 4 widths of terminal hair; an end found may lie a width from its root, on either side
-UNIT_WIDTHS = 6.0
+UNIT_WIDTHS = 7.0
 JOIN_WIDTHS = 15.0  # how far from its root a hair may be run into by another of its unit …
 JOIN_COSINE = 0.9  # … heading the same way: such hairs leave the skin together
 BORDER_WIDTHS = 0.75  # an end nearer to the border than this is taken to leave the picture
@@ -38,8 +38,8 @@ MEETING_ODDS = 2.0  # ends of other hairs meet here
 GROWTH_WEIGHT = 3.0  # how much a wholly common direction of growth counts
 PRIOR_ODDS = -1.0
 # where the segmenter tells openings: logistic regression of "is a root" on rendered frames; taper, opening here, opening at the other end
-OPENING_WEIGHTS = np.array([0.5, 1.1, -0.2])
-OPENING_GROWTH, OPENING_PRIOR = 3.4, 0.9  # a prior for balanced counts: of two roots near together both may hide, of one neither
+OPENING_WEIGHTS = np.array([0.4, 1.2, -0.2])
+OPENING_GROWTH, OPENING_PRIOR = 3.1, 1.2  # a prior for balanced counts: of two roots near together both may hide, of one neither
 EMPTY_LEAST = 0.5  # probability of an opening that no hair grows from
 EMPTY_WIDTHS = 2.0  # and how many usual widths it is away from any hair
 NO_HAIR_WIDTH_PX = 8.0  # the usual width where there is no hair

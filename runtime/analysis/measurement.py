@@ -74,7 +74,7 @@ class TerminalVellus(Model):
     """Hairs thicker than the cut-off (30 µm: trichoscopy, 40 µm: TrichoScan) and not, and those that could not be told."""
 
     profile: CutoffProfile | None = Field(default=None, description="the cut-off's name; null in results from before it was named")
-    cutoff_um: Annotated[float, Field(gt=0)]
+    cutoff_um: Annotated[int, Field(gt=0)]
     terminal: Count
     vellus: Count
     undetermined: Count

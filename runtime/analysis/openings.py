@@ -37,8 +37,7 @@ def opening_peaks(heat: NDArray[np.float32], least: float) -> Floats:
     Args:
         heat: float32 (height, width), probability of an opening.
     """
-    few = np.nan_to_num(np.ascontiguousarray(heat[::2, ::2]), nan=0.0)
-    few = cv2.blur(few, (3, 3))
+    few = np.asarray(cv2.blur(np.nan_to_num(np.ascontiguousarray(heat[::2, ::2]), nan=0.0), (3, 3)), np.float32)
     side = 2 * round(PEAK_SPACING_PX / 2 * max(1.0, max(heat.shape) / PEAK_FIELD_PX)) + 1
     rows, columns = np.nonzero((few >= cv2.dilate(few, np.ones((side, side), np.uint8))) & (few >= least))
     order = np.argsort(-few[rows, columns], kind="stable")

@@ -141,8 +141,11 @@ def extended(strands: Strands, mask: NDArray[np.bool_]) -> tuple[Strands, NDArra
     limit = np.minimum(limit, doubt)
     steps = np.arange(1, max(2, int(np.ceil(limit.max() / STEP_PX)) + 1)) * STEP_PX
     side = np.stack([-ends.direction[:, 1], ends.direction[:, 0]], axis=1)
+    tips = strands.points[np.stack([strands.offsets[:-1], strands.offsets[1:] - 1], axis=1).ravel()]
+    # a strand that bends too sharply for its fit goes on from where it ends, not from where the fit would have it
+    start = np.where((np.hypot(*(tips - ends.position).T) > STEP_PX)[:, None], tips, ends.position)
     way = (
-        ends.position[:, None]
+        start[:, None]
         + ends.direction[:, None] * steps[:, None]
         + side[:, None] * (ends.curvature[:, None] * steps**2 / 2.0)[:, :, None]
     )
