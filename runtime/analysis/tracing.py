@@ -144,11 +144,7 @@ def extended(strands: Strands, mask: NDArray[np.bool_]) -> tuple[Strands, NDArra
     tips = strands.points[np.stack([strands.offsets[:-1], strands.offsets[1:] - 1], axis=1).ravel()]
     # a strand that bends too sharply for its fit goes on from where it ends, not from where the fit would have it
     start = np.where((np.hypot(*(tips - ends.position).T) > STEP_PX)[:, None], tips, ends.position)
-    way = (
-        start[:, None]
-        + ends.direction[:, None] * steps[:, None]
-        + side[:, None] * (ends.curvature[:, None] * steps**2 / 2.0)[:, :, None]
-    )
+    way = start[:, None] + ends.direction[:, None] * steps[:, None] + side[:, None] * (ends.curvature[:, None] * steps**2 / 2.0)[:, :, None]
     height, width = mask.shape
     at = np.rint(way).astype(np.int64)
     within = (at[:, :, 0] >= 0) & (at[:, :, 0] < width) & (at[:, :, 1] >= 0) & (at[:, :, 1] < height)
