@@ -73,15 +73,31 @@ def uncertainty_figures(probability: Float) -> NDArray[np.float64]:
 
 
 def hair_pieces(probability: Float, threshold: float) -> Mask:
-    """The connected pieces of `probability` (float32, height, width) ≥ `threshold` that are long enough for a hair, and somewhere sure."""
+    """The connected pieces of `probability` (float32, height, width) ≥ `threshold` that are long enough for a hair, and somewhere sure.
+
+    Pieces are told apart at half size: a gap of one pixel parts none.
+    """
+    height, width = probability.shape
     mask: Mask = probability >= np.float32(threshold)
-    labels, box = boxed(mask, 8)
-    extent = np.hypot(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1])
+    labels, box = boxed(_halved(mask), 8)
+    extent = 2 * np.hypot(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1])
     wanted = np.zeros(len(box), np.bool_)
-    wanted[labels[probability >= np.float32(SURE)]] = True
+    wanted[labels[_halved(probability >= np.float32(SURE))]] = True
     wanted &= extent >= min(SHORTEST_PX, SHORTEST_SHARE * max(mask.shape))
     wanted[0] = False
-    return np.asarray(wanted[labels], np.bool_)
+    kept = np.asarray(wanted[labels]).view(np.uint8)
+    whole = cv2.resize(kept, (2 * kept.shape[1], 2 * kept.shape[0]), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(mask & whole[:height, :width].view(np.bool_), np.bool_)
+
+
+def _halved(mask: Mask) -> Mask:
+    """Where any of the four pixels is set, bool of half the size (rounded up)."""
+    planes = mask.view(np.uint8)
+    height, width = planes.shape
+    if height % 2 or width % 2:
+        planes = np.asarray(cv2.copyMakeBorder(planes, 0, height % 2, 0, width % 2, cv2.BORDER_CONSTANT, value=0), np.uint8)
+    rows = planes[::2] | planes[1::2]
+    return np.asarray(rows[:, ::2] | rows[:, 1::2]).view(np.bool_)
 
 
 def faint_hair(hair: Float, faintness: Float, threshold: float) -> Mask | None:
@@ -101,6 +117,10 @@ def faint_hair(hair: Float, faintness: Float, threshold: float) -> Mask | None:
         return None
     window = (FAINT_WINDOW, FAINT_WINDOW)
     mean = cv2.boxFilter(faint, -1, window, normalize=False) / np.maximum(cv2.boxFilter(weight, -1, window, normalize=False), 1)
+    mean *= weight  # beside hair it means nothing
+    if float(mean.max()) < threshold:
+        return None
+    mean = cv2.dilate(mean, np.ones((3, 3), np.uint8))  # quarter-size pixels miss the rims of hair
     return np.asarray(_resized(np.asarray(mean, np.float32), (hair.shape[0], hair.shape[1])) >= np.float32(threshold), np.bool_)
 
 
@@ -174,13 +194,14 @@ class LearnedSegmenter:
             hair = _resized(hair, (height, width))
         if ostia.shape != (height, width):
             ostia = _resized(ostia, (height, width))
-        mask = hair_pieces(hair, self._role.threshold)
-        faint = np.zeros_like(mask)
+        faint = np.zeros(hair.shape, np.bool_)
+        counting = hair
         if unlike is not None:
-            if unlike.shape != mask.shape:
+            if unlike.shape != hair.shape:
                 unlike = cv2.resize(unlike.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST).view(np.bool_)
-            seen, mask = mask, hair_pieces(np.where(unlike, np.float32(0), hair), self._role.threshold)
-            faint = seen & ~mask
+            faint = unlike & (hair >= np.float32(self._role.threshold))
+            counting = np.where(unlike, np.float32(0), hair)
+        mask = hair_pieces(counting, self._role.threshold)
         return Segmentation(
             mask=mask, probability=hair, reliability=reliability, unfamiliar=unfamiliar, ostium_probability=ostia, faint=faint
         )

@@ -33,10 +33,10 @@ def test_live_results_and_captures_come_from_the_bundle_and_captures_are_seen_mi
     monkeypatch.setattr(OnnxBackend, "_infer", lambda self, inputs: seen.append(self) or infer(self, inputs))
     with running(tmp_path / "state", settings=with_bundle(tmp_path)) as daemon, daemon.client() as client:
         status = daemon.until(lambda status: status["results"])
-        assert status["segmenter"] == {"live": bundle.id, "captures": bundle.id, "problem": None}
+        assert status["segmenter"] == {"live": bundle.id, "captures": f"{bundle.id}&{CLASSICAL}", "problem": None}
         assert daemon.get("/api/measurement").json()["models"] == {"segmenter": bundle.id}
         row = client.post("/api/captures").json()
-        assert client.get(f"/api/captures/{row['id']}").json()["measurement"]["models"] == {"segmenter": bundle.id}
+        assert client.get(f"/api/captures/{row['id']}").json()["measurement"]["models"] == {"segmenter": f"{bundle.id}&{CLASSICAL}"}
         assert health_of_the_analysis(daemon)[1]["message"] == "measuring"
         assert client.get("/metrics").text.count("trichoscope_segmenter_fallen_back{") == 2
     backends = set(seen)
@@ -104,7 +104,7 @@ def test_captures_alone_that_fall_back_are_told_as_such(tmp_path, bundle, monkey
 
     def mark_the_captures_backend(self, frame):
         if self._paper:
-            failing.update({self._segmenter._learned._backend} if self._segmenter._learned else ())
+            failing.update({self._segmenter._learned._learned._backend} if self._segmenter._learned else ())
         return measure(self, frame)
 
     monkeypatch.setattr(OnnxBackend, "_infer", infer_or_fail)
