@@ -1,8 +1,8 @@
 """The segmenter of captures: the learned and the classical soft mask averaged.
 
 The two err in different places: the network fills narrow gaps and takes its borders from what it has learnt, the classical mask
-takes them from the picture and knows no flakes and bubbles. Where the network is all but certain, it alone suffices, so that
-hair that the classical mask cannot see stays.
+takes them from the picture and knows no hoods and bubbles. Where the network is all but certain, it alone suffices, so that
+hair that the classical mask cannot see stays; the classical mask alone never does.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from typing_extensions import Self  # typing.Self needs 3.11
 from runtime.analysis.classical import ClassicalSegmenter
 from runtime.analysis.learned import LearnedSegmenter, hair_pieces
 from runtime.analysis.segmentation import Segmentation
+
+VETO = 0.25
+"""The mean is at most this much above the network's own probability: what that one denies, the rim of a hood say, is no hair."""
 
 
 class EnsembleSegmenter:
@@ -47,7 +50,8 @@ class EnsembleSegmenter:
             InferenceError: the backend failed.
         """
         learned, classical = self._learned.segment(image), self._classical.segment(image)
-        soft = np.asarray((_soft(learned) + _soft(classical)) * np.float32(0.5), np.float32)
+        own = _soft(learned)
+        soft = np.asarray(np.minimum((own + _soft(classical)) * np.float32(0.5), own + np.float32(VETO)), np.float32)
         mask, faint = hair_pieces(soft, self._learned.threshold), learned.faint
         if faint is not None and faint.any():
             seen, mask = mask, hair_pieces(np.where(faint, np.float32(0), soft), self._learned.threshold)

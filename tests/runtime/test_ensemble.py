@@ -36,7 +36,7 @@ def _fed(monkeypatch, learned: Segmentation, classical: Segmentation) -> None:
 
 
 def test_hair_is_where_both_agree_or_one_is_all_but_certain(ensemble, monkeypatch):
-    _fed(monkeypatch, _found(_soft(c10=0.9, c40=1.0, c70=0.6), reliability=0.7), _found(_soft(c10=0.8, c70=0.0, c100=0.7)))
+    _fed(monkeypatch, _found(_soft(c10=0.9, c40=1.0, c70=0.6), reliability=0.7), _found(_soft(c10=0.8, c70=0.0, c100=1.0)))
     found = ensemble.segment(np.zeros((*SHAPE, 3), np.uint8))
     assert found.mask[:, 10:18].all()  # both
     assert not found.mask[:, 70:78].any()  # one, doubtful
