@@ -17,7 +17,7 @@ from runtime.analysis.classical import ClassicalSegmenter
 from runtime.analysis.learned import LearnedSegmenter, hair_pieces
 from runtime.analysis.segmentation import Segmentation
 
-VETO = 0.25
+VETO = 0.15
 """The mean is at most this much above the network's own probability: what that one denies, the rim of a hood say, is no hair."""
 
 
