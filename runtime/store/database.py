@@ -35,6 +35,8 @@ def is_damage(error: BaseException) -> bool:
     """Whether an error of SQLite means that the file's content is wrong, as opposed to the disk or its owner."""
     if isinstance(error, UnicodeDecodeError):  # SQLite's words about damage quote the damage, which need not be UTF-8
         return True
+    if type(error) is sqlite3.DatabaseError and not str(error):  # Python 3.10 leaves such words out; want of access has a class of its own
+        return True
     return isinstance(error, sqlite3.Error) and any(word in str(error).lower() for word in _DAMAGE_WORDS)
 
 

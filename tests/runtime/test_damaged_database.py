@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from runtime.errors import StoreError
 from runtime.store import recovery
 from runtime.store.captures import CaptureStore
+from runtime.store.database import is_damage
 from runtime.store.errors import StoreDamagedError
 from runtime.store.migrations import LATEST
 from runtime.store.settings import StoreSettings
@@ -146,6 +147,21 @@ def test_the_log_goes_with_the_database_it_belongs_to(tmp_path):
         assert [row.id for row in opened.list()] == [3, 2, 1]
         # closing the damaged one may not have touched it either: it is all that a person has to look into it
         assert (tmp_path / "damaged-1" / "captures.sqlite-wal").read_bytes() == log
+
+
+def test_damage_that_is_quoted_in_no_known_alphabet_is_damage(state):
+    file = state / "captures.sqlite"
+    at = file.read_bytes().index(b"heartbeat")  # a table's name in the schema, which SQLite's words repeat
+    overwrite(file, at + 7, b"\x80")
+    with store(state) as opened:
+        assert opened.damage is not None
+        assert len(opened.list()) == KEPT
+
+
+def test_words_that_were_lost_mean_damage_only_where_sqlite_says_so():
+    assert is_damage(sqlite3.DatabaseError())
+    assert not is_damage(sqlite3.OperationalError())
+    assert not is_damage(sqlite3.OperationalError("database is locked"))
 
 
 @settings(max_examples=40, deadline=None)
