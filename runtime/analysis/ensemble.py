@@ -7,11 +7,8 @@ hair that the classical mask cannot see stays; the classical mask alone never do
 
 from __future__ import annotations
 
-from types import TracebackType
-
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import Self  # typing.Self needs 3.11
 
 from runtime.analysis.classical import ClassicalSegmenter
 from runtime.analysis.learned import LearnedSegmenter, hair_pieces
@@ -36,12 +33,6 @@ class EnsembleSegmenter:
     def close(self) -> None:
         """Give the backend's memory and threads back; the segmenter is of no use afterwards."""
         self._learned.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
 
     def segment(self, image: NDArray[np.uint8]) -> Segmentation:
         """The hair in `image`, uint8 (height, width, 3) BGR.

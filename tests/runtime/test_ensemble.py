@@ -1,3 +1,5 @@
+from contextlib import closing
+
 import numpy as np
 import pytest
 
@@ -26,7 +28,7 @@ def _found(soft: np.ndarray, faint: np.ndarray | None = None, reliability: float
 
 @pytest.fixture
 def ensemble(tmp_path):
-    with EnsembleSegmenter(LearnedSegmenter(write_sample(tmp_path / "dark"), threads=1)) as segmenter:
+    with closing(EnsembleSegmenter(LearnedSegmenter(write_sample(tmp_path / "dark"), threads=1))) as segmenter:
         yield segmenter
 
 
