@@ -4,7 +4,8 @@ A section is the profile of the soft mask (the share of hair in each pixel) alon
 is one half, between pixels. Bars fitted to the picture (see shaft.py) then say by how much that is off on each hair, the more freely
 the less the mask can be relied on. Sections in which another hair's course lies measure more than one hair and are left out (NaN), as
 are those much wider or narrower than their hair. A mask in which hairs run together is only ever wider than one of them, and a hair
-tapers only towards its tip: a hair's diameter is the middle of the lower sections of what is left when a tapering tip is taken away.
+tapers only towards its tip: a hair's diameter is the middle of the sections about the lower middle of what is left when a tapering tip
+is taken away.
 """
 
 from __future__ import annotations
@@ -36,9 +37,12 @@ TIP_SECTIONS = 8  # a tip can be told from fewer sections by nothing
 TIP_TYPICAL_PERCENT, TIP_BELOW = 65.0, 0.65  # an end this much thinner than what its hair typically is tapers …
 TIP_WIDTHS = 0.6  # … and than so many of the frame's usual hairs: where hairs run together, the thin end is one of them
 TIP_BODY_PERCENT, TIP_UP_TO = 80.0, 0.8  # … to where the hair is this share of its body
-LOWER_PERCENT = 20.0
+TAPER_SECTIONS, TAPER_FIT = 10, 0.7  # a hair tapers all along where a line explains so much of the variance of so many widths …
+TAPER_BELOW, TAPER_UP_TO = 0.7, 1.3  # … and ends below this share of where it begins, which is no more than so many usual hairs
+TAPER_BODY = 0.8  # of the middle of its thicker half: what is as wide is the body
+LOWER_PERCENT = 40.0
 SEVERAL_WIDTHS, LOWEST_PERCENT = 1.2, 8.0  # what is wider than so many of the frame's usual hairs is several wherever it is not narrowest
-NEAR_SHARE, NEAR_PX = 0.2, 0.4  # sections so near to the lower ones measure the same hair
+NEAR_SHARE, NEAR_PX = 0.12, 0.4  # sections so near to the lower ones measure the same hair
 
 GIVEN_DOUBT_PX, DOUBT_PX = 0.03, 1.5  # how far a mask's edges may be off: of one to be relied on wholly, and on top where not at all
 FRAME_FITS = 1.0  # how many of its own fits the frame's typical correction counts for on each hair
@@ -165,13 +169,37 @@ def _diameters(widths: Floats, hairs: Courses) -> Floats:
     values, owner = widths[body], hairs.owner[body]
     typical = percentiles(values, owner, count, 50.0)
     usual = float(np.median(typical[np.isfinite(typical)])) if np.isfinite(typical).any() else 0.0
-    kept = ~_tips(values, owner, count, usual)
+    tapers, thick = _tapering(values, place[body], owner, count, usual)
+    kept = ~_tips(values, owner, count, usual) | tapers[owner]
     values, owner = values[kept], owner[kept]
     lower = percentiles(values, owner, count, LOWER_PERCENT)
     lower = np.where(lower > SEVERAL_WIDTHS * usual, percentiles(values, owner, count, LOWEST_PERCENT), lower)
     near = np.abs(values - lower[owner]) <= NEAR_SHARE * lower[owner] + NEAR_PX
+    near = np.where(tapers[owner], values > TAPER_BODY * thick[owner], near)
     diameter = percentiles(values[near], owner[near], count, 50.0)
     return np.where(np.bincount(owner, minlength=count) >= MIN_SECTIONS, diameter, np.nan)
+
+
+def _tapering(values: Floats, place: Ints, owner: Ints, count: int, usual: float) -> tuple[NDArray[np.bool_], Floats]:
+    """Which hairs taper all along, bool (hairs,), and the middle of each one's thicker half, px, float64 (hairs,).
+
+    Their widths, (n,) in order, lie `place` along them; `usual` px is the frame's usual hair.
+    """
+    number = np.bincount(owner, minlength=count)
+    size = np.maximum(number, 1)
+    mean = np.bincount(owner, values, minlength=count) / size
+    along = place - (np.bincount(owner, place, minlength=count) / size)[owner]
+    off = values - mean[owner]
+    square = np.maximum(np.bincount(owner, along * along, minlength=count), 1e-9)
+    slope = np.bincount(owner, along * off, minlength=count) / square
+    told = slope**2 * square / np.maximum(np.bincount(owner, off * off, minlength=count), 1e-9)
+    line = mean[owner] + slope[owner] * along
+    thin, thick = np.full(count, np.inf), np.zeros(count)
+    np.minimum.at(thin, owner, line)
+    np.maximum.at(thick, owner, line)
+    tapers = (number >= TAPER_SECTIONS) & (told > TAPER_FIT) & (thin < TAPER_BELOW * thick) & (thick < TAPER_UP_TO * usual)
+    thicker = along * slope[owner] > 0
+    return tapers, percentiles(values[thicker], owner[thicker], count, 50.0)
 
 
 def _standard_errors(diameter: Floats, widths: Floats, hairs: Courses, fits: ShaftFits, segmentation: Segmentation) -> Floats:
