@@ -20,17 +20,34 @@ FITS_PER_HAIR = 6  # more say little more: neighbouring sections see the same st
 ROWS_PER_FIT = 3  # neighbouring sections averaged for one fit: less noise, and the pixel grid evens out
 SIDE_SAMPLES = 9  # samples of a profile on either side of its middle
 FLANK_PX = 4.0  # a profile shows so much of the shaft inside its edges
-SKIN_PX = 2.5  # and so much of the skin: farther out lie shadows and other hairs
 EDGE_RIM_PX = 1.0  # what lies nearer to an edge is neither all hair nor all skin
-FIRST_SPREAD_PX = 0.95  # σ of a sharp microscope's picture, pixel included
-SPREAD_DOUBT = 0.4  # of its logarithm
 THIN_SPREADS = 4.0  # of a hair narrower than this many σ width and blur can hardly be told apart
 MIN_SPREADS = 5  # so many fits tell the frame's σ
-MOST_MOVED_PX, MOST_MOVED_SHARE = 1.5, 0.15  # an edge that the picture moves by more belongs to something else
+MOST_MOVED_SHARE = 0.15  # of its width: an edge that the picture moves by so much more than it may belongs to something else
 LARGEST_RESIDUAL = 0.12  # of the contrast
 ITERATIONS = 4
 LEAST_CONTRAST = 4.0  # grey levels
 SHARP_SHARE = 0.3  # of the contrast: colour is seen less sharply than grey, and serves where shading is stronger than this
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a picture is looked at across hairs.
+
+    Attributes:
+        skin_px: a profile shows so much of the skin on either side: farther out lie shadows and other hairs.
+        spread_px, spread_doubt: σ of the point spread, pixel included, and the standard deviation of its logarithm.
+        most_moved_px: an edge that the picture moves by more belongs to something else.
+    """
+
+    skin_px: float
+    spread_px: float
+    spread_doubt: float
+    most_moved_px: float
+
+
+FOCUSED = Look(skin_px=2.5, spread_px=0.95, spread_doubt=0.4, most_moved_px=1.5)
+BLURRED = Look(skin_px=8.0, spread_px=2.5, spread_doubt=0.5, most_moved_px=4.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +60,7 @@ class ShaftFits:
         trusted: bool (m,), fits that settled near the mask's edges and describe what is seen.
         spread_px: σ of the frame's point spread, pixel included: the middle of hairs wide enough to show it.
         masked_px: float64 (m,), how wide the mask is there.
+        lighter: float64 (hairs,), by how many grey levels each hair is lighter than its skin in blue; 0 where nothing was fitted.
     """
 
     section: Ints
@@ -50,6 +68,7 @@ class ShaftFits:
     trusted: NDArray[np.bool_]
     spread_px: float
     masked_px: Floats
+    lighter: Floats
 
 
 def fit_shafts(
@@ -62,6 +81,7 @@ def fit_shafts(
     usable: NDArray[np.bool_],
     hairs: int,
     edge_doubt_px: float,
+    look: Look = FOCUSED,
 ) -> ShaftFits:
     """Bars fitted to the picture where sections are usable, evenly spread over each hair.
 
@@ -73,6 +93,7 @@ def fit_shafts(
         usable: bool (n,), sections that show one hair.
         hairs: how many there are.
         edge_doubt_px: standard deviation of the mask's edges about the true ones.
+        look: at hairs in focus, or far out of it.
     """
     rows = _chosen(usable, owner, hairs)
     centre = rows[:, ROWS_PER_FIT // 2]
@@ -80,31 +101,31 @@ def fit_shafts(
     half = (b - a) / 2
     # samples lie about both edges; of a wide shaft the middle is not looked at
     inner = np.minimum(half, FLANK_PX)
-    reach = np.linspace(0.0, 1.0, SIDE_SAMPLES) * (inner + SKIN_PX)[:, None] + (half - inner)[:, None]
+    reach = np.linspace(0.0, 1.0, SIDE_SAMPLES) * (inner + look.skin_px)[:, None] + (half - inner)[:, None]
     offsets = np.concatenate([-reach[:, ::-1], reach], axis=1)
     seen = _colours(image, points, normal, (left + right) / 2, rows, offsets)
     beyond = np.abs(offsets) - half[:, None]
     inside = (beyond < -np.minimum(EDGE_RIM_PX, half / 3)[:, None]) & (beyond > -FLANK_PX)
     outside = beyond > EDGE_RIM_PX
-    view = _views(seen, inside, outside, owner[centre], hairs)
+    view, lighter = _views(seen, inside, outside, owner[centre], hairs)
     levels = np.asarray((seen @ view[owner[centre]][:, :, None])[:, :, 0], np.float32)
     fit = fit_bars(
         offsets,
         levels,
         -half,
         half,
-        FIRST_SPREAD_PX,
+        look.spread_px,
         edge_prior_px=edge_doubt_px,
-        spread_prior=SPREAD_DOUBT,
+        spread_prior=look.spread_doubt,
         flank_px=FLANK_PX,
         iterations=ITERATIONS,
     )
     wide = fit.ok & (fit.width_px > THIN_SPREADS * fit.spread_px)
-    spread = float(np.median(fit.spread_px[wide])) if np.count_nonzero(wide) >= MIN_SPREADS else FIRST_SPREAD_PX
+    spread = float(np.median(fit.spread_px[wide])) if np.count_nonzero(wide) >= MIN_SPREADS else look.spread_px
     moved = np.maximum(np.abs(fit.left_px + half), np.abs(fit.right_px - half))
-    trusted = fit.ok & (moved < MOST_MOVED_PX + MOST_MOVED_SHARE * 2 * half)
+    trusted = fit.ok & (moved < look.most_moved_px + MOST_MOVED_SHARE * 2 * half)
     trusted &= fit.residual < LARGEST_RESIDUAL * np.maximum(np.abs(fit.left_step + fit.right_step) / 2, 1)
-    return ShaftFits(centre, fit, trusted, spread, 2 * half)
+    return ShaftFits(centre, fit, trusted, spread, 2 * half, lighter)
 
 
 def _chosen(usable: NDArray[np.bool_], owner: Ints, hairs: int) -> Ints:
@@ -140,8 +161,10 @@ def _colours(image: NDArray[np.uint8], points: Floats, normal: Floats, middle: F
 
 def _views(
     seen: NDArray[np.float32], inside: NDArray[np.bool_], outside: NDArray[np.bool_], owner: Ints, hairs: int
-) -> NDArray[np.float32]:
+) -> tuple[NDArray[np.float32], Floats]:
     """The mixture of B, G and R in which each hair stands out most from its skin as a bar of height one, float32 (hairs, 3).
+
+    Also by how much each is lighter in blue, the colour that pigment takes away first, float64 (hairs,).
 
     Fisher's discriminant: gloss and shading change a pale hair's grey by more than it differs from skin, but not its colour.
     """
@@ -161,4 +184,4 @@ def _views(
     spread += (SHARP_SHARE**2 * strength)[:, None, None] * np.eye(3)
     view = np.linalg.solve(spread, of_hair[:, :, None])[:, :, 0]
     height = (view * of_hair).sum(1)
-    return np.asarray(view / np.where(height > 0, height, 1.0)[:, None], np.float32)
+    return np.asarray(view / np.where(height > 0, height, 1.0)[:, None], np.float32), np.asarray(of_hair[:, 0])

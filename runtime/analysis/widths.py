@@ -20,7 +20,7 @@ from runtime.analysis.courses import Courses, courses_of, percentiles
 from runtime.analysis.hairs import HairPath
 from runtime.analysis.sections import mask_edges, normals
 from runtime.analysis.segmentation import Segmentation
-from runtime.analysis.shaft import ShaftFits, fit_shafts
+from runtime.analysis.shaft import BLURRED, FOCUSED, Look, ShaftFits, fit_shafts
 from runtime.analysis.skeleton import Floats, Ints
 
 MARGIN_PX = 4.0  # a section reaches this far beyond the mask's edge
@@ -44,9 +44,15 @@ LOWER_PERCENT = 40.0
 SEVERAL_WIDTHS, LOWEST_PERCENT = 1.2, 8.0  # what is wider than so many of the frame's usual hairs is several wherever it is not narrowest
 NEAR_SHARE, NEAR_PX = 0.12, 0.4  # sections so near to the lower ones measure the same hair
 
-GIVEN_DOUBT_PX, DOUBT_PX = 0.03, 1.5  # how far a mask's edges may be off: of one to be relied on wholly, and on top where not at all
+GIVEN_DOUBT_PX, DOUBT_PX = 0.03, 1.5  # how far a given mask's edges may be off: of one to be relied on wholly, and on top where not at all
+SEEN_DOUBT_PX, BLURRED_DOUBT_PX = 0.6, 2.0  # how far a segmenter's may be off, and those of a hair far out of focus
 FRAME_FITS = 1.0  # how many of its own fits the frame's typical correction counts for on each hair
 MIN_FRAME_FITS = 3
+FIT_WEIGHT = 0.8  # of what the picture says against what a segmenter's mask says
+# a shaft lighter than its skin is as dark as that at its flanks: masks end inside of it, the farther the wider it is
+LIGHT_LEVELS = 4.0
+LIGHT_ADDED_PX, LIGHT_ADDED_SHARE, LIGHT_UP_TO_PX = -0.25, 0.09, 15.0
+BLURRED_SPREADS = 1.5  # a hair whose point spread is so many times the frame's is far out of focus: it is looked at again, more widely
 RESOLVED_SPREADS = 1.5  # below this many σ of the point spread width and contrast look alike
 
 # standard errors: quantile regression (0.68) of the errors on 48 rendered frames of device.simulated (true, learned and classical masks)
@@ -82,11 +88,7 @@ def measure_widths(paths: tuple[HairPath, ...], image: NDArray[np.uint8], segmen
         return ()
     hairs = courses_of(paths)
     sections = _sections(hairs, segmentation)
-    doubt = GIVEN_DOUBT_PX + DOUBT_PX * (1.0 - segmentation.reliability)
-    fits = fit_shafts(
-        image, sections.points, sections.normal, hairs.owner, sections.left, sections.right, sections.usable, len(hairs), doubt
-    )
-    correction = _corrections(fits, hairs)
+    fits, correction = _corrections(image, hairs, sections, segmentation)
     widths = np.where(sections.usable, np.maximum(sections.width + correction[hairs.owner], 0.0), np.nan)
     diameter = _diameters(widths, hairs)
     std = _standard_errors(diameter, widths, hairs, fits, segmentation)
@@ -149,14 +151,46 @@ def _share_of_hair(segmentation: Segmentation) -> NDArray[np.float32]:
     return soft if known.all() else np.where(known, soft, segmentation.mask).astype(np.float32)
 
 
-def _corrections(fits: ShaftFits, hairs: Courses) -> Floats:
-    """By how much the picture says each hair is wider than in the mask, px, float64 (hairs,)."""
+def _corrections(image: NDArray[np.uint8], hairs: Courses, sections: _Sections, segmentation: Segmentation) -> tuple[ShaftFits, Floats]:
+    """Bars fitted to the picture, and by how much that says each hair is wider than in the mask, px, float64 (hairs,).
+
+    The edges of a mask without soft values lie where somebody put them, those of a segmenter where it sees the picture change.
+    """
+    given = segmentation.probability is None
+    doubt = GIVEN_DOUBT_PX + DOUBT_PX * (1.0 - segmentation.reliability) if given else SEEN_DOUBT_PX
+    fits = _fits(image, hairs, sections, sections.usable, doubt, FOCUSED)
+    own, count, of_frame = _excess(fits, hairs)
+    if given:
+        return fits, (own * count + of_frame * FRAME_FITS) / (count + FRAME_FITS)
+    tried = hairs.owner[fits.section]
+    correction = FIT_WEIGHT * (own * count + of_frame * FRAME_FITS) / (np.bincount(tried, minlength=len(hairs)) + FRAME_FITS)
+    masked = np.nan_to_num(percentiles(fits.masked_px, tried, len(hairs), 50.0))
+    rounded = LIGHT_ADDED_PX + LIGHT_ADDED_SHARE * np.minimum(masked, LIGHT_UP_TO_PX)
+    correction += np.where(fits.lighter > LIGHT_LEVELS, rounded, 0.0)
+    with np.errstate(invalid="ignore"):
+        blurred = percentiles(fits.fit.spread_px, tried, len(hairs), 50.0) > BLURRED_SPREADS * fits.spread_px
+    if blurred.any():
+        usable = sections.usable & blurred[hairs.owner]
+        own, count, _ = _excess(_fits(image, hairs, sections, usable, BLURRED_DOUBT_PX, BLURRED), hairs)
+        correction = np.where(blurred & (count > 0), own, correction)
+    return fits, correction
+
+
+def _fits(
+    image: NDArray[np.uint8], hairs: Courses, sections: _Sections, usable: NDArray[np.bool_], doubt_px: float, look: Look
+) -> ShaftFits:
+    return fit_shafts(
+        image, sections.points, sections.normal, hairs.owner, sections.left, sections.right, usable, len(hairs), doubt_px, look
+    )
+
+
+def _excess(fits: ShaftFits, hairs: Courses) -> tuple[Floats, Ints, float]:
+    """By how many px trusted bars are wider than the mask: each hair's median (0 without any), how many they are, the frame's median."""
     excess = (fits.fit.width_px - fits.masked_px)[fits.trusted]
     owner = hairs.owner[fits.section[fits.trusted]]
-    count = np.bincount(owner, minlength=len(hairs))
     of_frame = float(np.median(excess)) if len(excess) >= MIN_FRAME_FITS else 0.0
     own = np.nan_to_num(percentiles(excess, owner, len(hairs), 50.0))
-    return np.asarray((own * count + of_frame * FRAME_FITS) / (count + FRAME_FITS))
+    return own, np.bincount(owner, minlength=len(hairs)), of_frame
 
 
 def _diameters(widths: Floats, hairs: Courses) -> Floats:
@@ -168,7 +202,7 @@ def _diameters(widths: Floats, hairs: Courses) -> Floats:
     body = np.isfinite(widths) & (place >= trimmed) & (place < size[hairs.owner] - trimmed)
     values, owner = widths[body], hairs.owner[body]
     typical = percentiles(values, owner, count, 50.0)
-    usual = float(np.median(typical[np.isfinite(typical)])) if np.isfinite(typical).any() else 0.0
+    usual = _usual(typical, np.bincount(owner, minlength=count))
     tapers, thick = _tapering(values, place[body], owner, count, usual)
     kept = ~_tips(values, owner, count, usual) | tapers[owner]
     values, owner = values[kept], owner[kept]
@@ -178,6 +212,16 @@ def _diameters(widths: Floats, hairs: Courses) -> Floats:
     near = np.where(tapers[owner], values > TAPER_BODY * thick[owner], near)
     diameter = percentiles(values[near], owner[near], count, 50.0)
     return np.where(np.bincount(owner, minlength=count) >= MIN_SECTIONS, diameter, np.nan)
+
+
+def _usual(typical: Floats, sections: Ints) -> float:
+    """The frame's usual hair, px: the median of hairs' `typical` widths, weighed by the root of their `sections`: scraps are short."""
+    known = np.flatnonzero(np.isfinite(typical))
+    if not len(known):
+        return 0.0
+    order = known[np.argsort(typical[known], kind="stable")]
+    weight = np.cumsum(np.sqrt(sections[order]))
+    return float(typical[order[np.searchsorted(weight, weight[-1] / 2)]])
 
 
 def _tapering(values: Floats, place: Ints, owner: Ints, count: int, usual: float) -> tuple[NDArray[np.bool_], Floats]:
