@@ -23,7 +23,6 @@ app = typer.Typer(help="Speed, memory and accuracy of the analysis and of the li
 
 SIZES = ((640, 480), (1920, 1080))
 UNSEEN_SEED = 2**32  # training draws its scenes from the seeds below 2³¹, and validates on those from there to here
-GROWTH_FRAMES = 3  # a load at most; rendering the large ones takes longest
 FILE_COLUMNS = 1000  # of a table that goes to no terminal; it is as wide as its content
 
 
@@ -112,7 +111,7 @@ def measurement(
 ) -> None:
     """Counts, widths and follicles beside the truth of rendered frames, how they repeat, and the time they take on one core."""
     from runtime.analysis.segmenters import segmenter_asked_for
-    from runtime.bench.measurement.growth import one_thread
+    from runtime.bench.growth.loads import one_thread
     from runtime.errors import TrichoscopeError
 
     messages = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -137,16 +136,100 @@ def measurement(
         console.print(table, "")
 
 
+@app.command()
+def growth(
+    frames: Annotated[int, typer.Option(min=1, max=100, help="How many frames of each size and crowd; rendering takes longest.")] = 3,
+    kind: Annotated[Literal["easy", "realistic", "hard"], typer.Option(help="Kind of rendered frames.")] = "realistic",
+    seed: Annotated[int, typer.Option(min=0, max=2**53, help="Seed from which on frames are drawn.")] = UNSEEN_SEED,
+    segmenter: Annotated[Literal["learned", "classical"], typer.Option(help="What finds hair.")] = "learned",
+    bundle: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the bundle to use instead of the program's own.", show_default=False)
+    ] = None,
+    sizes: Annotated[
+        str, typer.Option(metavar="W×H,…", help="Sizes of the equally crowded pictures, two or more.")
+    ] = "320x240,480x360,640x480,960x720,1280x960,1920x1080",
+    hairs: Annotated[
+        str, typer.Option(metavar="N,…", help="Numbers of hairs in pictures of the largest size, two or more.")
+    ] = "20,40,80,160,400",
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE.svg", help="Also draw the curves into this file.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")] = False,
+) -> None:
+    """How the time after the mask grows with pixels and with hairs, on one core."""
+    from dataclasses import asdict
+
+    from runtime.analysis.segmenters import segmenter_asked_for
+    from runtime.bench.growth.curve import hair_loads, measure_growth, pixel_loads
+    from runtime.bench.growth.loads import one_thread
+    from runtime.bench.growth.picture import as_svg
+    from runtime.bench.growth.report import tables
+    from runtime.errors import TrichoscopeError
+
+    asked_sizes, asked_hairs = _sizes(sizes), _numbers(hairs)
+    messages = Console(stderr=True, soft_wrap=True, highlight=False)
+    try:
+        finder = segmenter_asked_for(segmenter, bundle, threads=1)  # as on the live page
+    except TrichoscopeError as error:
+        messages.print(str(error), markup=False)
+        raise typer.Exit(2) from error
+    if finder.problem is not None:
+        messages.print(finder.problem, markup=False)
+    larger, fuller = pixel_loads(asked_sizes), hair_loads(asked_hairs, max(asked_sizes, key=lambda size: size[0] * size[1]))
+    with finder, one_thread(), _progress(messages) as progress:
+        task = progress.add_task("time", total=frames * len({*larger, *fuller}))
+        found = measure_growth(kind, seed, frames, finder, larger, fuller, lambda: progress.advance(task))
+    if picture is not None:
+        try:
+            picture.write_text(as_svg(found), encoding="utf-8")
+        except OSError as error:
+            messages.print(f"{picture}: {error.strerror or error}: name a file in a folder that this user may write to", markup=False)
+            raise typer.Exit(2) from error
+    if as_json:
+        asked = {"kind": kind, "frames_per_load": frames, "first_seed": seed, "segmenter": finder.name, "segmenter_problem": finder.problem}
+        typer.echo(json.dumps({"bench": "growth", "machine": machine()} | asked | asdict(found), indent=2))
+        return
+    console = Console(width=None if sys.stdout.isatty() else FILE_COLUMNS, highlight=False)
+    console.print(f"Rendered frames from seed {seed} on; hair found by {finder.name}.\n", markup=False)
+    for table in tables(found):
+        console.print(table, "")
+
+
+def _sizes(text: str) -> list[tuple[int, int]]:
+    """Widths and heights in px from "640x480,1920x1080"."""
+    sizes = []
+    for part in text.replace("×", "x").split(","):
+        width, times, height = part.strip().partition("x")
+        if not (times and width.isdecimal() and height.isdecimal() and all(64 <= int(side) <= 4096 for side in (width, height))):
+            raise typer.BadParameter(f"{part!r} is no size: write width x height, 64 to 4096 px a side", param_hint="--sizes")
+        sizes.append((int(width), int(height)))
+    if len(set(sizes)) < 2:
+        raise typer.BadParameter("two different sizes at least make a curve", param_hint="--sizes")
+    return sizes
+
+
+def _numbers(text: str) -> list[int]:
+    """Numbers of hairs from "20,400"."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and 1 <= int(part) <= 5000 for part in parts) or len(set(parts)) < 2:
+        raise typer.BadParameter(f"{text!r}: write two different numbers at least, 1 to 5000 each", param_hint="--hairs")
+    return [int(part) for part in parts]
+
+
+def _progress(messages: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=messages, transient=True, disable=not messages.is_terminal)
+
+
 def _measure(kinds: tuple[Kind, ...], seeds: range, finder: Segmenter, only: str | None, messages: Console) -> MeasurementBench:
     """The parts asked for (`only` None: all), with their progress on `messages`."""
+    from runtime.bench.growth.loads import LIVE, long_haired_seeds, measure_load
     from runtime.bench.measurement.accuracy import measure_accuracy
-    from runtime.bench.measurement.growth import LIVE, LOADS, measure_speed
     from runtime.bench.measurement.repeat import measure_repeat
     from runtime.bench.measurement.report import MeasurementBench
 
     accuracy, repeat, speed = {}, {}, None
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=messages, transient=True, disable=not messages.is_terminal) as progress:
+    with _progress(messages) as progress:
         if only in (None, "accuracy"):
             task = progress.add_task("accuracy", total=len(kinds) * len(seeds))
             accuracy = {kind: measure_accuracy(kind, seeds, finder, lambda: progress.advance(task)) for kind in kinds}
@@ -154,8 +237,8 @@ def _measure(kinds: tuple[Kind, ...], seeds: range, finder: Segmenter, only: str
             twice = progress.add_task("the same field twice", total=len(kinds) * len(seeds))
             repeat = {kind: measure_repeat(kind, seeds, finder, lambda: progress.advance(twice)) for kind in kinds}
         if only in (None, "speed"):
-            growing = min(len(seeds), GROWTH_FRAMES)
-            timed = progress.add_task("time", total=len(seeds) + len(LOADS) * growing)
+            timed = progress.add_task("time", total=len(seeds))
             kind = "realistic" if len(kinds) > 1 else kinds[0]
-            speed = measure_speed(kind, seeds.start, len(seeds), growing, finder, LIVE, LOADS, lambda: progress.advance(timed))
+            crowded = long_haired_seeds(kind, seeds.start, len(seeds))
+            speed = measure_load(kind, LIVE, crowded, finder, lambda: progress.advance(timed))
     return MeasurementBench(accuracy, repeat, speed)

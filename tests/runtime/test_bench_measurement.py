@@ -5,7 +5,6 @@ import json
 import math
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
 from rich.console import Console
@@ -15,7 +14,8 @@ from calib.scale import given_scale
 from device.simulated.scene import render_frame, render_scene
 from runtime.analysis.classical import ClassicalSegmenter
 from runtime.analysis.segmentation import given_mask
-from runtime.bench.measurement import accuracy, growth, repeat
+from runtime.bench.growth import loads
+from runtime.bench.measurement import accuracy, repeat
 from runtime.bench.measurement.report import MeasurementBench
 from runtime.commands.bench import app
 from runtime.pipeline import analyse
@@ -165,41 +165,15 @@ def test_differences_of_fields_are_pooled():
     assert repeat.figures_of([]).count_difference is None
 
 
-def loads_of(law):
-    sizes = [(640, 480, 40), (1280, 720, 40), (1280, 720, 120), (1920, 1080, 40), (1920, 1080, 400)]
-    return [growth.LoadTimes(w, h, 1, n, n, 0, 0, law(w * h / 1e6, n), 0, {}) for w, h, n in sizes]
-
-
-def test_a_straight_cost_is_told_from_one_that_bends():
-    straight = growth.fit_growth(loads_of(lambda megapixels, hairs: 2 + 5 * megapixels + 0.1 * hairs))
-    assert (straight.fixed_ms, straight.per_megapixel_ms, straight.per_hair_ms) == pytest.approx((2, 5, 0.1))
-    assert straight.worst_ratio == pytest.approx(1)
-    bent = growth.fit_growth(loads_of(lambda megapixels, hairs: 2 + 5 * megapixels + 0.01 * hairs**2))
-    assert not 0.8 < bent.worst_ratio < 1.25
-
-
-def test_loads_are_as_crowded_as_wanted_and_their_times_are_kept():
-    threads = cv2.getNumThreads()
-    loads = [growth.Load(200, 160, 6), growth.Load(320, 240, 6), growth.Load(320, 240, 18)]
-    steps = []
-    with growth.one_thread():
-        assert cv2.getNumThreads() == 1
-        speed = growth.measure_speed("easy", 0, 2, 1, ClassicalSegmenter(), loads[0], loads, lambda: steps.append(1))
-    assert cv2.getNumThreads() == threads
-    assert len(steps) == 2 + len(loads)
-    assert speed.live.frames == 2
-    for load, times in zip(loads, speed.growth.loads, strict=True):
-        assert (times.width_px, times.height_px, times.frames) == (load.width, load.height, 1)
-        assert load.hairs / 2 <= times.true_hairs <= load.hairs * 2
-        assert 0 < times.p50_ms <= times.p95_ms
-        assert {"skeleton", "hairs", "widths"} <= times.stages_ms.keys()
-        assert "segment" not in times.stages_ms
-    bench = MeasurementBench({}, {}, speed)
+def test_the_live_load_is_timed_stage_by_stage():
+    load = loads.Load(200, 160, 6, None)
+    with loads.one_thread():
+        live = loads.measure_load("easy", load, loads.long_haired_seeds("easy", 0, 1), ClassicalSegmenter())
+    bench = MeasurementBench({}, {}, live)
     assert list(bench.as_json()) == ["speed"]
     shown = Console(width=400, file=io.StringIO())
     shown.print(*bench.tables())
-    assert "growth, 320×240" in shown.file.getvalue()
-    assert all(growth.draw_recipe(np.random.default_rng([s, 0]), "easy").clipped_um is None for s in growth.long_haired_seeds("easy", 0, 9))
+    assert "200×160" in shown.file.getvalue()
 
 
 def test_the_command_prints_the_same_to_machines_and_to_people():

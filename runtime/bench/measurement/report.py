@@ -9,8 +9,9 @@ from typing import Any
 from rich.table import Table
 
 from device.simulated.recipe import Kind
+from runtime.bench.growth.loads import LoadTimes
+from runtime.bench.growth.report import LOAD_COLUMNS, load_cells
 from runtime.bench.measurement.accuracy import WIDTH_CLASSES_UM, AccuracyFigures, KindFigures
-from runtime.bench.measurement.growth import LoadTimes, SpeedFigures
 from runtime.bench.measurement.repeat import RepeatFigures
 
 LIVE_AIM_MS = 20
@@ -22,7 +23,7 @@ class MeasurementBench:
 
     accuracy: Mapping[Kind, KindFigures]
     repeat: Mapping[Kind, RepeatFigures]
-    speed: SpeedFigures | None
+    speed: LoadTimes | None
 
     def as_json(self) -> dict[str, Any]:
         """The parts that were measured, names with units, shares 0…1."""
@@ -139,26 +140,13 @@ def _repeat_table(kinds: Mapping[Kind, RepeatFigures]) -> Table:
     return table
 
 
-def _speed_table(speed: SpeedFigures) -> Table:
-    table = _table(f"Time after the mask, one core, without the paper's features (aim at 640×480 with 40 hairs: p95 ≤ {LIVE_AIM_MS} ms)")
-    for title in ("true hairs", "found", "median", "p95", "processor median", "processor p95", "stages (median ms)"):
-        table.add_column(title, justify="left" if title.startswith("stages") else "right")
-    table.add_row(*_load_cells("live", speed.live), end_section=True)
-    for load in speed.growth.loads:
-        table.add_row(*_load_cells("growth", load))
-    growth = speed.growth
-    table.caption = (
-        f"growth ≈ {growth.fixed_ms:.1f} ms + {growth.per_megapixel_ms:.1f} ms a megapixel + {growth.per_hair_ms:.2f} ms a true hair; "
-        f"farthest from it: {growth.worst_ratio:.2f} times"
-    )
+def _speed_table(live: LoadTimes) -> Table:
+    title = "Time after the mask, ms, median / 95th percentile, one core, without the paper's features"
+    table = _table(f"{title} (aim at 640×480 with 40 hairs: ≤ {LIVE_AIM_MS} ms, 95 %)")
+    for name in (*LOAD_COLUMNS, *live.stages):
+        table.add_column(name, justify="right")
+    table.add_row("live", *load_cells(live), *(f"{stage.p50_ms:.1f} / {stage.p95_ms:.1f}" for stage in live.stages.values()))
     return table
-
-
-def _load_cells(name: str, load: LoadTimes) -> list[str]:
-    times = (load.p50_ms, load.p95_ms, load.processor_p50_ms, load.processor_p95_ms)
-    stages = ", ".join(f"{stage} {ms:.1f}" for stage, ms in load.stages_ms.items())
-    size = f"{name}, {load.width_px}×{load.height_px}"
-    return [size, f"{load.true_hairs:.0f}", f"{load.found_hairs:.0f}", *(f"{ms:.1f} ms" for ms in times), stages]
 
 
 def _table(title: str) -> Table:

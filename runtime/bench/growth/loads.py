@@ -1,4 +1,4 @@
-"""How long the stages after the mask take: at the live page's size, and how that grows with pixels and with hairs.
+"""How long the stages after the mask take on scalps as crowded as wanted.
 
 Times are of the whole analysis with the segmentation given: quality, skeleton, hairs, widths, follicles and figures, without the paper's
 features. Scalps are long-haired; their density is set so that about as many hairs as wanted are in view.
@@ -21,9 +21,9 @@ from device.simulated.scene import Scene, photograph, render_scene
 from runtime.analysis.segmentation import Segmenter
 from runtime.pipeline import analyse
 
-GROWTH_UM_PER_PX = 11.0  # 400 hairs in 1920×1080 px are then as dense as scalps are
-TIMES = 3  # that a frame is measured, after once to warm up
+TIMES = 5  # that a frame is measured, after once to warm up
 RENDERS, NEAR_ENOUGH = 3, 0.1  # of a scene, until it is as crowded as wanted
+NOT_AFTER_THE_MASK = ("segment", "paper", "total")
 
 
 @dataclass(frozen=True)
@@ -33,28 +33,25 @@ class Load:
     width: int
     height: int
     hairs: int
-    um_per_px: float | None = GROWTH_UM_PER_PX
+    um_per_px: float | None
 
 
 LIVE = Load(640, 480, 40, None)
-LOADS = (
-    Load(640, 480, 40),
-    Load(960, 720, 40),
-    Load(960, 720, 90),
-    Load(1280, 720, 40),
-    Load(1280, 720, 120),
-    Load(1920, 1080, 40),
-    Load(1920, 1080, 120),
-    Load(1920, 1080, 240),
-    Load(1920, 1080, 400),
-)
+
+
+@dataclass(frozen=True)
+class StageTimes:
+    """Median and 95th percentile of one stage by the clock, ms."""
+
+    p50_ms: float
+    p95_ms: float
 
 
 @dataclass(frozen=True)
 class LoadTimes:
     """Times of one load, ms: by the clock, and of the processor, which other programs do not lengthen.
 
-    `true_hairs` and `found_hairs` are means a frame; `stages_ms` medians.
+    `true_hairs` and `found_hairs` are means a frame.
     """
 
     width_px: int
@@ -66,29 +63,7 @@ class LoadTimes:
     p95_ms: float
     processor_p50_ms: float
     processor_p95_ms: float
-    stages_ms: dict[str, float]
-
-
-@dataclass(frozen=True)
-class GrowthFigures:
-    """The curve, and the straight line fitted to its processor medians: fixed + per megapixel + per true hair, ms.
-
-    `worst_ratio` is the time that is farthest from the line over what the line says: near 1, the cost grows linearly.
-    """
-
-    loads: tuple[LoadTimes, ...]
-    fixed_ms: float
-    per_megapixel_ms: float
-    per_hair_ms: float
-    worst_ratio: float
-
-
-@dataclass(frozen=True)
-class SpeedFigures:
-    """The live page's load and the growth from there."""
-
-    live: LoadTimes
-    growth: GrowthFigures
+    stages: dict[str, StageTimes]
 
 
 @contextmanager
@@ -102,24 +77,10 @@ def one_thread() -> Iterator[None]:
         cv2.setNumThreads(before)
 
 
-def measure_speed(
-    kind: Kind,
-    first_seed: int,
-    live_frames: int,
-    growth_frames: int,
-    segmenter: Segmenter,
-    live: Load,
-    loads: Sequence[Load],
-    advance: Callable[[], None] = lambda: None,
-) -> SpeedFigures:
-    """Time the live page's load and the growth; `advance` is called after each frame. Run it inside `one_thread`."""
-    seeds = long_haired_seeds(kind, first_seed, max(live_frames, growth_frames))
-    there = measure_load(kind, live, seeds[:live_frames], segmenter, advance)
-    return SpeedFigures(there, fit_growth([measure_load(kind, load, seeds[:growth_frames], segmenter, advance) for load in loads]))
-
-
-def measure_load(kind: Kind, load: Load, seeds: Sequence[int], segmenter: Segmenter, advance: Callable[[], None]) -> LoadTimes:
-    """Time a frame for each seed; `advance` is called after each."""
+def measure_load(
+    kind: Kind, load: Load, seeds: Sequence[int], segmenter: Segmenter, advance: Callable[[], None] = lambda: None
+) -> LoadTimes:
+    """Time a frame for each of `seeds`, at least one; `advance` is called after each. Run it inside `one_thread`."""
     wall: list[float] = []
     processor: list[float] = []
     stages: dict[str, list[float]] = {}
@@ -142,30 +103,23 @@ def measure_load(kind: Kind, load: Load, seeds: Sequence[int], segmenter: Segmen
         true_hairs.append(len(scene.truth.counted))
         found_hairs.append(measured.hair_count)
         advance()
-    wall_p50, wall_p95 = (float(v) for v in np.percentile(wall, (50, 95)))
-    processor_p50, processor_p95 = (float(v) for v in np.percentile(processor, (50, 95)))
+    whole, used_up = _middle_and_most(wall), _middle_and_most(processor)
     return LoadTimes(
         width_px=load.width,
         height_px=load.height,
         frames=len(seeds),
         true_hairs=float(np.mean(true_hairs)),
         found_hairs=float(np.mean(found_hairs)),
-        p50_ms=wall_p50,
-        p95_ms=wall_p95,
-        processor_p50_ms=processor_p50,
-        processor_p95_ms=processor_p95,
-        stages_ms={stage: float(np.median(ms)) for stage, ms in stages.items() if stage not in ("segment", "paper", "total")},
+        p50_ms=whole.p50_ms,
+        p95_ms=whole.p95_ms,
+        processor_p50_ms=used_up.p50_ms,
+        processor_p95_ms=used_up.p95_ms,
+        stages={stage: _middle_and_most(ms) for stage, ms in stages.items() if stage not in NOT_AFTER_THE_MASK},
     )
 
 
-def fit_growth(loads: Sequence[LoadTimes]) -> GrowthFigures:
-    """Least squares of relative errors, so that the small pictures weigh as much as the large ones. Needs three loads or more."""
-    terms = np.array([(1.0, load.width_px * load.height_px / 1e6, load.true_hairs) for load in loads])
-    taken = np.array([load.processor_p50_ms for load in loads])
-    line = np.linalg.lstsq(terms / taken[:, None], np.ones(len(taken)), rcond=None)[0]
-    ratio = taken / np.maximum(terms @ line, 1e-9)
-    fixed, per_megapixel, per_hair = (float(v) for v in line)
-    return GrowthFigures(tuple(loads), fixed, per_megapixel, per_hair, float(ratio[np.abs(np.log(ratio)).argmax()]))
+def _middle_and_most(times_ms: Sequence[float]) -> StageTimes:
+    return StageTimes(*(float(v) for v in np.percentile(times_ms, (50, 95))))
 
 
 def long_haired_seeds(kind: Kind, first: int, count: int) -> list[int]:
