@@ -33,6 +33,7 @@ NARROWEST_SHARE, WIDEST_SHARE = 0.4, 1.5  # of its hair's typical width: other s
 MIN_SECTIONS = 3  # fewer tell no diameter
 
 TIP_SHARE = 0.15  # the share of a hair's sections, half of it at each end, where it rises out of the skin or has been cut
+LEFT_SHARE = 0.7
 TIP_SECTIONS = 8  # a tip can be told from fewer sections by nothing
 TIP_TYPICAL_PERCENT, TIP_BELOW = 65.0, 0.65  # an end this much thinner than what its hair typically is tapers …
 TIP_WIDTHS = 0.6  # … and than so many of the frame's usual hairs: where hairs run together, the thin end is one of them
@@ -49,18 +50,21 @@ SEEN_DOUBT_PX, BLURRED_DOUBT_PX = 0.6, 2.0  # how far a segmenter's may be off, 
 FRAME_FITS = 1.0  # how many of its own fits the frame's typical correction counts for on each hair
 MIN_FRAME_FITS = 3
 FIT_WEIGHT = 0.8  # of what the picture says against what a segmenter's mask says
-# a shaft lighter than its skin is as dark as that at its flanks: masks end inside of it, the farther the wider it is
+# a shaft lighter than its skin is as dark as that at its flanks: masks end inside of it, the farther the wider it is, and bars do not fit
 LIGHT_LEVELS = 4.0
-LIGHT_ADDED_PX, LIGHT_ADDED_SHARE, LIGHT_UP_TO_PX = -0.25, 0.09, 15.0
+LIGHT_ADDED_PX, LIGHT_ADDED_SHARE, LIGHT_WIDTH_PX, LIGHT_RANGE_PX = 0.43, 0.64, 7.0, (2.0, 15.0)
 BLURRED_SPREADS = 1.5  # a hair whose point spread is so many times the frame's is far out of focus: it is looked at again, more widely
 RESOLVED_SPREADS = 1.5  # below this many σ of the point spread width and contrast look alike
 
-# standard errors: quantile regression (0.68) of the errors on 48 rendered frames of device.simulated (true, learned and classical masks)
+# standard errors: quantile regression (0.68) of the errors on rendered frames of device.simulated
 LEAST_ERROR_PX = 0.03
-UNLIKE_ERROR = 0.18  # of the quartiles' distance of a hair's widths
-FEW_ERROR, FEW_SECTIONS = 0.12, 5.0  # of the diameter, for no section at all; half as much for so many
-DOUBT_ERROR = 0.30  # of the diameter, of a mask that cannot be relied on at all
-UNSEEN_ERROR = 0.15  # of the diameter, where the picture shows no bar anywhere
+FEW_SECTIONS = 5.0
+GIVEN_UNLIKE_ERROR = 0.18  # of a given mask: of the quartiles' distance of a hair's widths, and …
+GIVEN_FEW_ERROR = 0.12  # … of the diameter, for no section at all; half as much for FEW_SECTIONS
+MOVED_ERROR = 0.2  # of a segmenter's: of how far the diameter lies from the middle of all sections, …
+FEW_ERROR = 0.03  # … of the diameter, for no section at all, …
+DOUBT_ERROR = 0.4  # … for a mask that cannot be relied on at all, …
+UNSEEN_ERROR = 0.10  # … and where the picture shows no bar anywhere
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,8 +169,8 @@ def _corrections(image: NDArray[np.uint8], hairs: Courses, sections: _Sections, 
     tried = hairs.owner[fits.section]
     correction = FIT_WEIGHT * (own * count + of_frame * FRAME_FITS) / (np.bincount(tried, minlength=len(hairs)) + FRAME_FITS)
     masked = np.nan_to_num(percentiles(fits.masked_px, tried, len(hairs), 50.0))
-    rounded = LIGHT_ADDED_PX + LIGHT_ADDED_SHARE * np.minimum(masked, LIGHT_UP_TO_PX)
-    correction += np.where(fits.lighter > LIGHT_LEVELS, rounded, 0.0)
+    rounded = LIGHT_ADDED_PX + LIGHT_ADDED_SHARE * np.log(np.clip(masked, *LIGHT_RANGE_PX) / LIGHT_WIDTH_PX)
+    correction = np.where(fits.lighter > LIGHT_LEVELS, rounded, correction)
     with np.errstate(invalid="ignore"):
         blurred = percentiles(fits.fit.spread_px, tried, len(hairs), 50.0) > BLURRED_SPREADS * fits.spread_px
     if blurred.any():
@@ -199,7 +203,11 @@ def _diameters(widths: Floats, hairs: Courses) -> Floats:
     size = np.diff(hairs.offsets)
     trimmed = np.round(TIP_SHARE * size / 2)[hairs.owner]
     place = np.arange(len(widths)) - hairs.offsets[hairs.owner]
-    body = np.isfinite(widths) & (place >= trimmed) & (place < size[hairs.owner] - trimmed)
+    known = np.isfinite(widths)
+    body = known & (place >= trimmed) & (place < size[hairs.owner] - trimmed)
+    # of a hair that can be seen at its ends only, those have to do
+    left = np.bincount(hairs.owner[body], minlength=count) >= LEFT_SHARE * np.bincount(hairs.owner[known], minlength=count)
+    body |= known & ~left[hairs.owner]
     values, owner = widths[body], hairs.owner[body]
     typical = percentiles(values, owner, count, 50.0)
     usual = _usual(typical, np.bincount(owner, minlength=count))
@@ -250,17 +258,19 @@ def _standard_errors(diameter: Floats, widths: Floats, hairs: Courses, fits: Sha
     """The standard error of each hair's diameter, px, float64 (hairs,).
 
     Scatter over a hair's sections says little of it, for they share their mask's errors and their neighbours. What does is how unlike they
-    are, how few, how far the mask can be relied on, and on how much of the hair the picture shows no bar.
+    are or how far from their middle the diameter was put, how few, how far the mask can be relied on, and on how much of the hair the
+    picture shows no bar.
     """
     count = len(hairs)
-    unlike = percentiles(widths, hairs.owner, count, 75.0) - percentiles(widths, hairs.owner, count, 25.0)
-    sections = np.bincount(hairs.owner[np.isfinite(widths)], minlength=count)
-    share = FEW_ERROR / (1.0 + sections / FEW_SECTIONS)
-    if segmentation.probability is not None or segmentation.reliability < 1:
-        tried = np.bincount(hairs.owner[fits.section], minlength=count)
-        trusted = np.bincount(hairs.owner[fits.section[fits.trusted]], minlength=count)
-        share = share + DOUBT_ERROR * (1.0 - segmentation.reliability) + UNSEEN_ERROR * (1.0 - trusted / np.maximum(tried, 1))
-    return np.asarray(LEAST_ERROR_PX + UNLIKE_ERROR * unlike + share * diameter)
+    few = 1.0 / (1.0 + np.bincount(hairs.owner[np.isfinite(widths)], minlength=count) / FEW_SECTIONS)
+    if segmentation.probability is None and segmentation.reliability >= 1:
+        unlike = percentiles(widths, hairs.owner, count, 75.0) - percentiles(widths, hairs.owner, count, 25.0)
+        return np.asarray(LEAST_ERROR_PX + GIVEN_UNLIKE_ERROR * unlike + GIVEN_FEW_ERROR * few * diameter)
+    tried = np.bincount(hairs.owner[fits.section], minlength=count)
+    trusted = np.bincount(hairs.owner[fits.section[fits.trusted]], minlength=count)
+    moved = np.abs(diameter - percentiles(widths, hairs.owner, count, 50.0))
+    share = FEW_ERROR * few + DOUBT_ERROR * (1.0 - segmentation.reliability) + UNSEEN_ERROR * (1.0 - trusted / np.maximum(tried, 1))
+    return np.asarray(LEAST_ERROR_PX + MOVED_ERROR * moved + share * diameter)
 
 
 def _tips(values: Floats, owner: Ints, count: int, usual: float) -> NDArray[np.bool_]:
