@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from calib.scale import NO_SCALE, Scale
 from runtime import __version__
-from runtime.analysis import diameters, figures, follicles, quality, skeleton, tracing, units, widths
+from runtime.analysis import diameters, figures, follicles, quality, skeleton, tracing, units, visibility, widths
 from runtime.analysis.hairs import HairPath, Ostium
 from runtime.analysis.measurement import (
     MIN_SIDE_PX,
@@ -93,7 +93,7 @@ def analyse(
     with clock.stage("hairs"):
         paths = tracing.trace_hairs(graph, found.mask, image, found.reliability)
     with clock.stage("widths"):
-        paths = widths.measure_widths(paths, image, found)
+        paths = visibility.visible_hairs(widths.measure_widths(paths, image, found), image, found)
     with clock.stage("follicles"):
         paths, ostia = follicles.find_follicles(paths, image, found)
     with clock.stage("paper"):
