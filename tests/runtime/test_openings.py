@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.analysis.openings import opening_odds, opening_peaks
+from runtime.analysis.openings import Heat, arms
 
 
 def _spot(shape: tuple[int, int], x: float, y: float, height: float = 0.9, sigma: float = 5.0) -> np.ndarray:
@@ -15,16 +15,16 @@ def test_an_end_before_an_opening_is_told_from_one_behind_it():
     heat = _spot((120, 160), 80, 60)
     position = np.array([[80.0, 52.0], [80.0, 20.0], [80.0, 60.0]])
     outward = np.array([[0.0, 1.0], [0.0, -1.0], [1.0, 0.0]])
-    odds = opening_odds(heat, position, outward, np.full(3, 8.0))
-    assert odds[0] == pytest.approx(np.log(9), abs=0.01)
+    odds = Heat.of(heat).odds_ahead(position, outward, np.full(3, 8.0))
+    assert odds[0] == pytest.approx(np.log(4), abs=0.1)
     assert odds[1] < -6
-    assert odds[2] == pytest.approx(np.log(9), abs=0.01)
+    assert odds[2] == pytest.approx(odds[0])
 
 
 def test_what_is_no_number_is_no_opening():
-    heat = np.full((40, 40), np.nan, np.float32)
-    assert opening_odds(heat, np.array([[20.0, 20.0]]), np.array([[1.0, 0.0]]), np.array([5.0]))[0] < -6
-    assert len(opening_peaks(heat, 0.3)) == 0
+    heat = Heat.of(np.full((40, 40), np.nan, np.float32))
+    assert heat.odds_ahead(np.array([[20.0, 20.0]]), np.array([[1.0, 0.0]]), np.array([5.0]))[0] < -6
+    assert len(heat.peaks(0.3)[0]) == 0
 
 
 @settings(deadline=None, max_examples=40)
@@ -33,7 +33,7 @@ def test_every_opening_has_one_peak(places):
     heat = np.zeros((240, 320), np.float32)
     for x, y in places:
         heat = np.maximum(heat, _spot(heat.shape, 40 * x, 40 * y))
-    found = opening_peaks(heat, 0.4)
+    found, _ = Heat.of(heat).peaks(0.4)
     assert len(found) == len(places)
     for x, y in places:
         assert np.hypot(*(found - (40 * x, 40 * y)).T).min() < 3
@@ -42,6 +42,29 @@ def test_every_opening_has_one_peak(places):
 def test_a_plateau_has_one_peak_and_a_weak_spot_none():
     heat = np.zeros((100, 100), np.float32)
     heat[40:48, 40:48] = 0.8
-    assert len(opening_peaks(heat, 0.5)) == 1
-    assert len(opening_peaks(_spot((100, 100), 50, 50, height=0.3), 0.5)) == 0
-    assert opening_peaks(np.zeros((1, 1), np.float32), 0.5).shape == (0, 2)
+    assert len(Heat.of(heat).peaks(0.5)[0]) == 1
+    assert len(Heat.of(_spot((100, 100), 50, 50, height=0.3)).peaks(0.5)[0]) == 0
+    assert Heat.of(np.zeros((1, 1), np.float32)).peaks(0.5)[0].shape == (0, 2)
+
+
+def test_peaks_come_strongest_first_with_their_odds():
+    heat = np.maximum(_spot((120, 160), 40, 60, height=0.5), _spot((120, 160), 120, 60, height=0.9))
+    where, odds = Heat.of(heat).peaks(0.2)
+    assert where[:, 0] == pytest.approx([120, 40], abs=2)
+    assert odds == pytest.approx([np.log(4), -0.2], abs=0.1)
+
+
+def test_an_opening_beside_a_place_is_around_it():
+    heat = Heat.of(_spot((120, 160), 80, 60))
+    beside, away = heat.odds_around(np.array([[90.0, 60.0], [20.0, 20.0]]), 8.0)
+    assert beside > 1 > -6 > away
+
+
+def test_hair_that_passes_has_two_arms_and_no_direction():
+    mask = np.zeros((100, 100), bool)
+    mask[44:57] = True
+    found = arms(mask, np.array([[50.0, 50.0], [0.0, 50.0], [50.0, 10.0]]), 20.0)
+    assert found.count.tolist() == [2, 1, 0]
+    assert found.way[0] == pytest.approx([0, 0], abs=0.05)
+    assert found.way[1] == pytest.approx([1, 0], abs=0.05)
+    assert found.share[2] == 0
