@@ -21,7 +21,7 @@ from runtime.analysis.skeleton import Floats
 COUNTED_CONTRAST = 8.0  # grey levels (design, section 3)
 # the lamps' mirror image covers this share of a hair's width and is as bright as that: on rendered hair whose bodies are known, both
 # renderers at hand ask for a share of 0.1 … 0.2
-GLOSS_SHARE, LAMP_GREY = 0.13, 205.0
+GLOSS_SHARE, LAMP_GREY = 0.13, 200.0
 ACROSS = np.linspace(-1.1, 1.1, 9)
 """Where a section is looked at, in halves of its width: to just beyond its edges, where a width that is a little off matters least."""
 MIN_SECTIONS = 4  # of known width; a hair that has fewer is looked at all along, as wide as it is in the mask
