@@ -10,6 +10,7 @@ from runtime.analysis.skeleton import Floats, Ints
 
 SAMPLE_PX = 0.5  # step along a section
 TANGENT_STEPS = 2
+WIDE_SHARE = 1.6  # of the usual reach
 REMAP_ROWS = 32000  # remap's tables may not have more than 32767 rows
 
 
@@ -50,6 +51,15 @@ def mask_edges(
 
     `half` (sections,) is how far to look; an edge beyond it is put there.
     """
+    left, right = np.empty(len(points)), np.empty(len(points))
+    # every section is sampled as often as the widest: a few very wide ones are looked at by themselves
+    wide = half > WIDE_SHARE * np.median(half)
+    for some in (wide, ~wide) if wide.any() else (slice(None),):
+        left[some], right[some] = _edges(points[some], normal[some], half[some], share, step_px)
+    return left, right
+
+
+def _edges(points: Floats, normal: Floats, half: Floats, share: NDArray[np.float32], step_px: float) -> tuple[Floats, Floats]:
     steps = int(np.ceil(half.max() / step_px))
     value = profiles(share, points, normal, half[:, None] * np.linspace(-1.0, 1.0, 2 * steps + 1))
     on_hair = value[:, steps] >= 0.5

@@ -16,7 +16,7 @@ from calib.bar import BarFit, fit_bars
 from runtime.analysis.sections import REMAP_ROWS
 from runtime.analysis.skeleton import Floats, Ints
 
-FITS_PER_HAIR = 6  # more say little more: neighbouring sections see the same streaks and the same shadow
+FITS_PER_HAIR = 5  # more say little more: neighbouring sections see the same streaks and the same shadow
 ROWS_PER_FIT = 3  # neighbouring sections averaged for one fit: less noise, and the pixel grid evens out
 SIDE_SAMPLES = 9  # samples of a profile on either side of its middle
 FLANK_PX = 4.0  # a profile shows so much of the shaft inside its edges

@@ -166,13 +166,14 @@ def _corrections(image: NDArray[np.uint8], hairs: Courses, sections: _Sections, 
     own, count, of_frame = _excess(fits, hairs)
     if given:
         return fits, (own * count + of_frame * FRAME_FITS) / (count + FRAME_FITS)
-    tried = hairs.owner[fits.section]
-    correction = FIT_WEIGHT * (own * count + of_frame * FRAME_FITS) / (np.bincount(tried, minlength=len(hairs)) + FRAME_FITS)
-    masked = np.nan_to_num(percentiles(fits.masked_px, tried, len(hairs), 50.0))
+    owner = hairs.owner[fits.section]
+    tried = np.bincount(owner, minlength=len(hairs))
+    correction = FIT_WEIGHT * (own * count + of_frame * FRAME_FITS) / (tried + FRAME_FITS)
+    masked = np.bincount(owner, fits.masked_px, minlength=len(hairs)) / np.maximum(tried, 1)
     rounded = LIGHT_ADDED_PX + LIGHT_ADDED_SHARE * np.log(np.clip(masked, *LIGHT_RANGE_PX) / LIGHT_WIDTH_PX)
     correction = np.where(fits.lighter > LIGHT_LEVELS, rounded, correction)
     with np.errstate(invalid="ignore"):
-        blurred = percentiles(fits.fit.spread_px, tried, len(hairs), 50.0) > BLURRED_SPREADS * fits.spread_px
+        blurred = percentiles(fits.fit.spread_px, owner, len(hairs), 50.0) > BLURRED_SPREADS * fits.spread_px
     if blurred.any():
         usable = sections.usable & blurred[hairs.owner]
         own, count, _ = _excess(_fits(image, hairs, sections, usable, BLURRED_DOUBT_PX, BLURRED), hairs)
@@ -215,7 +216,10 @@ def _diameters(widths: Floats, hairs: Courses) -> Floats:
     kept = ~_tips(values, owner, count, usual) | tapers[owner]
     values, owner = values[kept], owner[kept]
     lower = percentiles(values, owner, count, LOWER_PERCENT)
-    lower = np.where(lower > SEVERAL_WIDTHS * usual, percentiles(values, owner, count, LOWEST_PERCENT), lower)
+    several = (lower > SEVERAL_WIDTHS * usual)[owner]
+    if several.any():
+        lowest = percentiles(values[several], owner[several], count, LOWEST_PERCENT)
+        lower = np.where(np.isfinite(lowest), lowest, lower)
     near = np.abs(values - lower[owner]) <= NEAR_SHARE * lower[owner] + NEAR_PX
     near = np.where(tapers[owner], values > TAPER_BODY * thick[owner], near)
     diameter = percentiles(values[near], owner[near], count, 50.0)
