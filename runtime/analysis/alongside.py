@@ -11,7 +11,6 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from runtime.analysis.breadth import MIN_SECTIONS, Breadth, single_widths, usual_width
 from runtime.analysis.courses import Courses, runs
@@ -29,6 +28,7 @@ ABREAST_PX = 3.0  # courses are points some pixels apart
 PAIR_WIDTHS = 1.5  # two hairs side by side are wider together than this many usual hairs
 OUTSIDE_SHARE = 0.5  # of a stretch that may lie outside the picture
 CLAIM_WIDTHS = 1.0  # an end of another hair within this many hair widths of a stretch: that hair goes on there
+CELL_PX = 16.0  # points are looked up by square cells of this size
 LEAP_PX = 8.0  # between points of a course, which are about 4 px apart
 ROUGH_WIDTHS = 0.15  # mean departure from a smooth course, in hair widths
 
@@ -100,20 +100,43 @@ def _distances(one: Floats, other: Floats) -> Floats:
 
 def _others(sections: Ints, breadth: Breadth, own: Floats) -> Floats:
     """Widths together, px, of the other hairs found in the run of mask of each of `sections`, wherever in it their courses were laid."""
-    points, owner = breadth.hairs.points, breadth.hairs.owner
+    owner = breadth.hairs.owner
     left, right = breadth.left[sections], breadth.right[sections]
-    reach = float(np.maximum(right, -left).max()) + ABREAST_PX
-    near = cKDTree(points[sections]).sparse_distance_matrix(cKDTree(points), reach, output_type="ndarray")
-    row, b = near["i"], near["j"]
-    foreign = owner[sections[row]] != owner[b]
+    x, y = np.ascontiguousarray(breadth.hairs.points.T)
+    across_x, across_y = np.ascontiguousarray(breadth.normal[sections].T)
+    here_x, here_y = x[sections], y[sections]
+    reach = own / 2 + ABREAST_PX
+    # the upright box around each run of mask, so wide as the widest hair asks for
+    middle, half, most = (left + right) / 2, (right - left) / 2, float(reach.max())
+    middle_x, half_x = here_x + across_x * middle, np.abs(across_x) * half + np.abs(across_y) * most
+    middle_y, half_y = here_y + across_y * middle, np.abs(across_y) * half + np.abs(across_x) * most
+    row, b = _in_boxes(x, y, (middle_x - half_x, middle_y - half_y), (middle_x + half_x, middle_y + half_y))
+    foreign = owner[sections][row] != owner[b]
     row, b = row[foreign], b[foreign]
-    x, y = (points[b] - points[sections[row]]).T
-    across_x, across_y = breadth.normal[sections[row]].T
-    across = x * across_x + y * across_y
-    along = np.abs(x * across_y - y * across_x)
-    present = (across > left[row]) & (across < right[row]) & (along <= own[owner[b]] / 2 + ABREAST_PX)
-    met = np.unique(row[present] * len(own) + owner[b[present]])
-    return np.asarray(np.bincount(met // len(own), own[met % len(own)], minlength=len(sections)), float)
+    ahead, aside, normal_x, normal_y = x[b] - here_x[row], y[b] - here_y[row], across_x[row], across_y[row]
+    across = ahead * normal_x + aside * normal_y
+    present = (across > left[row]) & (across < right[row]) & (np.abs(ahead * normal_y - aside * normal_x) <= reach[owner[b]])
+    met = np.zeros((len(sections), len(own)), np.bool_)
+    met[row[present], owner[b[present]]] = True
+    section, hair = np.nonzero(met)
+    return np.asarray(np.bincount(section, own[hair], minlength=len(sections)), float)
+
+
+def _in_boxes(x: Floats, y: Floats, low: tuple[Floats, Floats], high: tuple[Floats, Floats]) -> tuple[Ints, Ints]:
+    """(box, point) of at least all pairs in which the point, `x` and `y` (n,), lies in the upright box from `low` to `high`, (m,) each."""
+    left, top = int(x.min() // CELL_PX), int(y.min() // CELL_PX)
+    column, row = (x // CELL_PX).astype(np.int64) - left, (y // CELL_PX).astype(np.int64) - top
+    columns, rows = int(column.max()) + 1, int(row.max()) + 1
+    cell = row * columns + column
+    order = np.argsort(cell, kind="stable")
+    begins = np.concatenate([[0], np.cumsum(np.bincount(cell, minlength=columns * rows))])
+    first, last = (np.clip((edge[0] // CELL_PX).astype(np.int64) - left, 0, columns - 1) for edge in (low, high))
+    above, below = (np.clip((edge[1] // CELL_PX).astype(np.int64) - top, 0, rows - 1) for edge in (low, high))
+    # the cells of a box in one row lie one after the other, and so do the points in them
+    line, box = _stretches(above, below)
+    line *= columns
+    place, which = _stretches(begins[line + first[box]], begins[line + last[box] + 1] - 1)
+    return box[which], order[place]
 
 
 def _beside(first: Ints, last: Ints, breadth: Breadth, own: Floats, corner: Ints) -> list[tuple[int, Floats]]:

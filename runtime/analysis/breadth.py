@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.analysis.courses import Courses, courses_of, percentiles
+from runtime.analysis.courses import Courses, courses_of, percentile, percentiles
 from runtime.analysis.hairs import HairPath
 from runtime.analysis.sections import REMAP_ROWS, normals
 from runtime.analysis.skeleton import Floats, Ints
@@ -76,7 +76,7 @@ def breadth_of(paths: tuple[HairPath, ...], mask: NDArray[np.bool_]) -> Breadth:
 
 def usual_width(own: Floats) -> float:
     """The width of the frame's usual terminal hair, px, by the hairs' own widths (hairs,)."""
-    return float(np.percentile(own, USUAL_PERCENTILE))
+    return percentile(own, USUAL_PERCENTILE)
 
 
 def single_widths(own: Floats, usual: float) -> Floats:

@@ -23,4 +23,5 @@ def with_confidence(paths: tuple[HairPath, ...], reliability: float) -> tuple[Ha
     """`paths` with `confidence` filled; `reliability` 0…1 is the segmenter's own."""
     trust = float(np.clip((reliability - DOUBTED_RELIABILITY) / (1.0 - DOUBTED_RELIABILITY), 0.0, 1.0))
     table = trust * np.array(RELIED_ON) + (1.0 - trust) * np.array(DOUBTED)
-    return tuple(replace(path, confidence=float(np.interp(path.length_px, LENGTHS_PX, table))) for path in paths)
+    sure = np.interp([path.length_px for path in paths], LENGTHS_PX, table).tolist()
+    return tuple(replace(path, confidence=confidence) for path, confidence in zip(paths, sure, strict=True))

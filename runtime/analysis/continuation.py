@@ -6,15 +6,12 @@ glint hides it: the likelihood that one smooth hair of one width and one colour 
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from runtime.analysis.courses import percentile
 from runtime.analysis.skeleton import Floats, Ints
 from runtime.analysis.strands import Ends, is_open
 
@@ -24,8 +21,8 @@ OFFSET_WIDTHS, OFFSET_PX = 0.2, 0.6  # spread of the sideways offset between two
 WIDTH_SIGMA = 0.25  # spread of the logarithm of width from one end to the other
 COLOUR_SIGMA = 18.0  # grey levels
 GAP_WIDTHS, GAP_PX = 1.0, 8.0  # a gap of this length outside the mask costs one unit
-GAP_MOST = 6.0  # what the widest gap costs: a flake may hide any length of hair
-GAP_OVER_SEEN = 2.0  # … but what is hidden must be little against what is seen on either side: short hairs stand in line
+GAP_MOST = 3.0  # what the widest gap costs: a flake may hide any length of hair
+GAP_OVER_SEEN = 4.0  # … but what is hidden must be little against what is seen on either side: short hairs stand in line
 REACH_PX = 24.0  # looked for beyond the reach in hair widths that is asked for
 REACH_PERCENTILE = 90.0  # of all ends' reaches, the farthest looked for: one blob must not make every end a neighbour
 FACING = -0.5  # ends face one another below this product of their directions
@@ -59,16 +56,18 @@ def _candidates(ends: Ends, node: Ints, reach_widths: float) -> tuple[Ints, Ints
     if len(open_ends) < 2:
         return open_ends[:0], open_ends[:0]
     reach = REACH_PX + reach_widths * width
-    farthest = float(np.percentile(reach, REACH_PERCENTILE))
+    farthest = percentile(reach, REACH_PERCENTILE)
     reach = np.minimum(reach, farthest)
     direction = ends.direction[open_ends]
     if len(open_ends) <= MOST_AT_ONCE:
-        a, b = np.nonzero(np.triu(direction @ direction.T < FACING))
+        a, b = np.divmod(np.flatnonzero(direction @ direction.T < FACING), len(at))
+        once = a < b
+        a, b = a[once], b[once]
     else:
         pairs = cKDTree(at).query_pairs(farthest, output_type="ndarray")
         pairs = pairs[(direction[pairs[:, 0]] * direction[pairs[:, 1]]).sum(1) < FACING]
         a, b = pairs[:, 0], pairs[:, 1]
-    x, y = (at[a] - at[b]).T
+    x, y = at[a, 0] - at[b, 0], at[a, 1] - at[b, 1]
     use = (x**2 + y**2 <= np.minimum(reach[a], reach[b]) ** 2) & (open_ends[a] // 2 != open_ends[b] // 2)
     return open_ends[a[use]], open_ends[b[use]]
 
@@ -115,15 +114,17 @@ def _outside(start: Floats, delta: Floats, bulge: Floats, width: Floats, mask: N
     """Share of a hair that would lie outside the mask, going from `start` along the arc that `bulge` px parts from its chord."""
     steps = np.linspace(0.0, 1.0, CHORD_SAMPLES)
     length = np.maximum(np.hypot(delta[:, 0], delta[:, 1]), 1e-9)
-    side = np.stack([-delta[:, 1], delta[:, 0]], axis=1) / length[:, None]
+    side = (-delta[:, 1] / length, delta[:, 0] / length)
     # the arc lies on the side away from the turn
     aside = -bulge[:, None] * 4.0 * steps * (1.0 - steps)
-    middle = start[:, None] + delta[:, None] * steps[:, None] + side[:, None] * aside[:, :, None]
-    across = np.array([-CHORD_HALF_WIDTH, 0.0, CHORD_HALF_WIDTH])
-    way = middle[:, None] + (side[:, None] * (across * width[:, None])[:, :, None])[:, :, None]
-    columns = np.clip(np.rint(way[..., 0]).astype(np.int64), 0, mask.shape[1] - 1)
-    rows = np.clip(np.rint(way[..., 1]).astype(np.int64), 0, mask.shape[0] - 1)
-    return np.asarray(1.0 - mask[rows, columns].mean((1, 2)))
+    off = np.array([-CHORD_HALF_WIDTH, 0.0, CHORD_HALF_WIDTH]) * width[:, None]
+    at = []
+    for axis in (0, 1):
+        middle = start[:, axis, None] + delta[:, axis, None] * steps + side[axis][:, None] * aside
+        way = middle[:, :, None] + (side[axis][:, None] * off)[:, None]
+        at.append(np.clip(np.rint(way), 0, mask.shape[1 - axis] - 1).astype(np.int64))
+    seen = mask.ravel()[at[1] * mask.shape[1] + at[0]]
+    return np.asarray(1.0 - seen.mean((1, 2)))
 
 
 def best_pairs(count: int, first: Ints, second: Ints, gain: Floats) -> Ints:
@@ -134,26 +135,38 @@ def best_pairs(count: int, first: Ints, second: Ints, gain: Floats) -> Ints:
     link.
     """
     partner = np.full(count, -1, np.int64)
-    if not len(first):
-        return partner
-    _, group = connected_components(coo_matrix((np.ones(len(first)), (first, second)), shape=(count, count)), directed=False)
-    order = np.argsort(group[first], kind="stable")
-    bounds = np.flatnonzero(np.diff(group[first][order], prepend=-1, append=-2))
-    for low, high in itertools.pairwise(bounds):
-        links = order[low:high]
+    for links in _connected(list(zip(first.tolist(), second.tolist(), gain.tolist(), strict=True))):
         if len(links) <= FEW_LINKS:
-            few = list(zip(first[links].tolist(), second[links].tolist(), gain[links].tolist(), strict=True))
-            for i, j, _ in _best_of_few(few)[1]:
+            for i, j, _ in _best_of_few(links)[1]:
                 partner[i], partner[j] = j, i
             continue
-        members, local = np.unique(np.concatenate([first[links], second[links]]), return_inverse=True)
-        a, b = local[: len(links)], local[len(links) :]
+        members = sorted({end for link in links for end in link[:2]})
+        place = {end: k for k, end in enumerate(members)}
         table = np.zeros((len(members),) * 2)
-        table[a, b] = table[b, a] = gain[links]
+        for i, j, worth in links:
+            table[place[i], place[j]] = table[place[j], place[i]] = worth
         _, choice = linear_sum_assignment(-table)
         for i, j in _rounded(choice, table):
             partner[members[i]], partner[members[j]] = members[j], members[i]
     return partner
+
+
+def _connected(links: list[Link]) -> list[list[Link]]:
+    """The links in groups that share no end. There are tens of them: SciPy takes longer to be asked."""
+    leader: dict[int, int] = {}
+
+    def led_by(end: int) -> int:
+        while leader.setdefault(end, end) != end:
+            leader[end] = leader[leader[end]]
+            end = leader[end]
+        return end
+
+    for i, j, _ in links:
+        leader[led_by(i)] = led_by(j)
+    groups: dict[int, list[Link]] = {}
+    for link in links:
+        groups.setdefault(led_by(link[0]), []).append(link)
+    return list(groups.values())
 
 
 def _best_of_few(links: list[Link]) -> tuple[float, list[Link]]:

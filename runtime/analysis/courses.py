@@ -16,6 +16,7 @@ from runtime.analysis.hairs import HairPath
 from runtime.analysis.skeleton import Floats, Ints
 
 ROUGH_PERCENTILE = 35.0  # where hairs merge the mask is only ever wider than one of them
+SPARSE = 8  # places of a table for each value in it
 NO_WIDTH_PX = 4.0  # stands in for a hair of which nothing is known
 
 
@@ -63,6 +64,15 @@ def courses_of(paths: Sequence[HairPath]) -> Courses:
     )
 
 
+def percentile(values: Floats, percent: float) -> float:
+    """One percentile of some finite values, at least one, linear between them: np.percentile takes ten times as long to be asked."""
+    ranked = np.sort(values)
+    at = (len(ranked) - 1) * (percent / 100.0)
+    below = int(at)
+    low = float(ranked[below])
+    return low + (float(ranked[min(below + 1, len(ranked) - 1)]) - low) * (at - below)
+
+
 def percentiles(values: Floats, owner: Ints, groups: int, percent: float) -> Floats:
     """One percentile of each group's finite values, linear between them, float64 (groups,); NaN for a group without any.
 
@@ -71,17 +81,27 @@ def percentiles(values: Floats, owner: Ints, groups: int, percent: float) -> Flo
     known = np.isfinite(values)
     if not known.all():
         values, owner = values[known], owner[known]
-    size = np.bincount(owner, minlength=groups)
     if not len(values):
         return np.full(groups, np.nan)
-    ranked = values[np.lexsort((values, owner))]
-    begin = np.cumsum(size) - size
-    at = np.maximum(size - 1, 0) * (percent / 100.0)
+    size = np.bincount(owner, minlength=groups)
+    if (owner[1:] < owner[:-1]).any():
+        order = np.argsort(owner, kind="stable")
+        values, owner = values[order], owner[order]
+    last = np.maximum(size - 1, 0)
+    at = last * (percent / 100.0)
     below = at.astype(np.int64)
-    share = at - below
-    last = len(ranked) - 1  # an empty group at the end begins beyond it
-    low, high = ranked[np.minimum(begin + below, last)], ranked[np.minimum(begin + np.minimum(below + 1, np.maximum(size - 1, 0)), last)]
-    return np.where(size > 0, low + (high - low) * share, np.nan)
+    begin, longest = np.cumsum(size) - size, int(size.max())
+    if groups * longest <= SPARSE * len(values):  # a table of a row a group is sorted in a third of the time
+        table = np.full((groups, longest), np.inf)
+        table.ravel()[np.arange(len(values)) + (np.arange(groups) * longest - begin)[owner]] = values
+        table.sort(axis=1)
+        ranked, begin = table.ravel(), np.arange(groups) * longest
+    else:
+        ranked = values[np.lexsort((values, owner))]
+        begin = np.minimum(begin, len(ranked) - 1)  # an empty group at the end begins beyond it
+    low, high = ranked[begin + below], ranked[begin + np.minimum(below + 1, last)]
+    with np.errstate(invalid="ignore"):  # empty rows
+        return np.where(size > 0, low + (high - low) * (at - below), np.nan)
 
 
 def runs(wanted: NDArray[np.bool_], owner: Ints, gap: int) -> tuple[Ints, Ints]:

@@ -282,5 +282,8 @@ def arc_lengths(points: Floats, offsets: Ints) -> Floats:
     """Arc length of each point from its segment's first point, float64 (n,)."""
     if not len(points):
         return np.zeros(0)
-    along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
+    x, y = points[:, 0], points[:, 1]
+    step_x, step_y = x[1:] - x[:-1], y[1:] - y[:-1]
+    along = np.zeros(len(points))
+    np.cumsum(np.sqrt(step_x * step_x + step_y * step_y), out=along[1:])  # a tenth of np.hypot's time, and nothing here is large
     return np.asarray(along - np.repeat(along[offsets[:-1]], np.diff(offsets)))

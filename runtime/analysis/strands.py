@@ -12,11 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.analysis.courses import percentiles
 from runtime.analysis.skeleton import BORDER, FREE, Floats, Ints, SkeletonGraph, arc_lengths
 
 STEP_PX = 2.0  # spacing of a strand's points
 TRIM_RADII = 1.5  # cut back by this many node radii: the notch between two diverging strands lies within it
 PAIR_TRIM_RADII = 0.75  # where only two strands meet
+FREE_TRIM_RADII = 1.5  # the skeleton of a blunt end, or of one cut off aslant by what lies over it, runs into its sharper corner
 SHORTEST_RADII = 1.0  # what is left of a segment between two nodes counts as strand from this length on
 SPUR_RADII = 0.8  # a branch that stands out of its node's disc by less is a bump in the mask's outline
 SPUR_MIN_PX = 3.0
@@ -33,8 +35,10 @@ NOISE_PX = 0.5  # sideways error of a centre line …
 NOISE_WIDTHS = 0.04  # … and what each hair width adds: highlights, uneven edges
 CORRELATION_PX = 5.0  # errors nearer to one another than this are the same error
 TIP_PX = 4.0  # how far within its end a strand's width is first read
-FIT_DESIGN = np.stack([np.linspace(0.0, 1.0, FIT_SAMPLES) ** k for k in range(3)], axis=1)
+FIT_SHARES = np.linspace(0.0, 1.0, FIT_SAMPLES)
+FIT_DESIGN = np.stack([FIT_SHARES**k for k in range(3)], axis=1)
 FIT_INVERSE = np.linalg.inv(FIT_DESIGN.T @ FIT_DESIGN)
+FIT_PROJECTION = FIT_INVERSE @ FIT_DESIGN.T
 BEND_LIMITS = (5e-4, 1e-2)  # spread of curvature in a frame, rad per px: straight cut hair … curls
 BEND_STRAND_PX = 50.0  # strands from this length on tell how much hair bends here
 
@@ -103,7 +107,8 @@ def strands_of(graph: SkeletonGraph) -> Strands:
     met = np.append(meeting, [0, 0])[graph.end_nodes]  # FREE and BORDER index the zeros
     node = np.where(at_node & (met <= 1), FREE, graph.end_nodes)
     back = np.where(met >= 3, TRIM_RADII, PAIR_TRIM_RADII)
-    trim = np.where(node >= 0, back * radius, 0.0)
+    typical = percentiles(graph.radius_px, np.repeat(np.arange(len(lengths)), np.diff(graph.offsets)), len(lengths), 50.0)
+    trim = np.where(node >= 0, back * radius, np.where(node == FREE, FREE_TRIM_RADII * typical[:, None], 0.0))
     inner = (node >= 0).all(1) & (lengths - trim.sum(1) < np.maximum(SHORTEST_RADII * largest, 1.0))
     speck = (node < 0).all(1) & (lengths < LONE_MIN_PX)
     keep = np.flatnonzero(~inner & ~spur & ~speck)
@@ -172,46 +177,57 @@ def sample(values: Floats, arc: Floats, offsets: Ints, pieces: Ints, arcs: Float
     if not len(pieces):
         return np.zeros((0, values.shape[1]))
     # one ascending axis for all pieces: a gap of 1 px between each and the next
-    lengths = arc[offsets[1:] - 1]
+    begin, stop = offsets[:-1], offsets[1:]
+    lengths = arc[stop - 1]
     shift = np.concatenate([[0.0], np.cumsum(lengths + 1.0)])[:-1]
-    axis = arc + np.repeat(shift, np.diff(offsets))
-    at = np.clip(arcs, 0.0, lengths[pieces]) + shift[pieces]
-    right = np.clip(np.searchsorted(axis, at), offsets[pieces], offsets[pieces + 1] - 1)
-    left = np.maximum(right - 1, offsets[pieces])
-    gap = axis[right] - axis[left]
-    share = np.where(gap > 0, (at - axis[left]) / np.where(gap > 0, gap, 1.0), 0.0)[:, None]
-    return np.asarray(values[left] * (1.0 - share) + values[right] * share)
+    axis = arc + np.repeat(shift, stop - begin)
+    at, first = np.clip(arcs, 0.0, lengths[pieces]) + shift[pieces], begin[pieces]
+    right = np.clip(np.searchsorted(axis, at), first, stop[pieces] - 1)
+    left = np.maximum(right - 1, first)
+    behind = axis[left]
+    gap = axis[right] - behind
+    return _between(values, left, right, np.where(gap > 0, (at - behind) / np.where(gap > 0, gap, 1.0), 0.0))
+
+
+def _between(values: Floats, left: Ints, right: Ints, share: Floats) -> Floats:
+    """`values`, float64 (n, k), from those at `left` (m,) to those at `right` by `share`: float64 (m, k). Rows are taken, not indexed."""
+    low, step = values.take(left, axis=0), values.take(right, axis=0)
+    step -= low
+    step *= share[:, None]
+    step += low
+    return step
 
 
 def along(values: Floats, offsets: Ints, strands: Ints, share: Floats) -> Floats:
     """`values`, float64 (n, k), of evenly spaced points, at these shares (m,) of the given strands' length: float64 (m, k)."""
-    place = share * (offsets[strands + 1] - offsets[strands] - 1)
-    before = np.minimum(place.astype(np.int64), np.maximum(offsets[strands + 1] - offsets[strands] - 2, 0))
-    rest, at = (place - before)[:, None], offsets[strands] + before
-    return np.asarray(values[at] * (1.0 - rest) + values[np.minimum(at + 1, len(values) - 1)] * rest)
+    first = offsets[strands]
+    last = offsets[strands + 1] - first - 1
+    place = share * last
+    before = np.minimum(place.astype(np.int64), np.maximum(last - 1, 0))
+    at = first + before
+    return _between(values, at, np.minimum(at + 1, len(values) - 1), place - before)
 
 
 def fit_ends(strands: Strands, bend: float) -> Ends:
     """Position, direction and curvature of every end: a parabola through the last stretch, its curvature held to the frame's `bend`."""
     course, reach, width = _last_stretches(strands)
-    noise = (NOISE_PX + NOISE_WIDTHS * width) ** 2
-    noise = noise * np.maximum(1.0, FIT_SAMPLES * CORRELATION_PX / np.maximum(reach, 1.0))
     length = np.maximum(reach, 1.0)
+    noise = (NOISE_PX + NOISE_WIDTHS * width) ** 2 * np.maximum(1.0, FIT_SAMPLES * CORRELATION_PX / length)
     # least squares without the bend's constraint, the same for all ends …
-    free = np.einsum("ij,ejk->iek", FIT_INVERSE @ FIT_DESIGN.T, course)
+    free = (FIT_PROJECTION @ course.reshape(-1, FIT_SAMPLES).T).reshape(3, 2, -1)
     # … and what the constraint adds, on one of the three unknowns only (Sherman and Morrison): the parabola's second coefficient
     # over the unit interval is half the curvature times the length squared
     hold = noise / (bend * length**2 / 2.0) ** 2
     pull = hold / (1.0 + hold * FIT_INVERSE[2, 2])
-    position, first, second = free - FIT_INVERSE[:, 2, None, None] * (pull[:, None] * free[2])
+    position, first, second = free - FIT_INVERSE[:, 2, None, None] * (pull * free[2])
     slope_variance = FIT_INVERSE[1, 1] - pull * FIT_INVERSE[1, 2] ** 2
     bend_variance = FIT_INVERSE[2, 2] - pull * FIT_INVERSE[2, 2] ** 2
-    speed = np.maximum(np.hypot(first[:, 0], first[:, 1]), 1e-9)
-    cross = first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]
+    speed = np.maximum(np.hypot(first[0], first[1]), 1e-9)
+    cross = first[0] * second[1] - first[1] * second[0]
     # walking out of the strand instead of into it reverses the direction and the sense in which it turns
     return Ends(
-        position=position,
-        direction=-first / speed[:, None],
+        position=np.ascontiguousarray(position.T),
+        direction=np.ascontiguousarray((-first / speed).T),
         curvature=-2.0 * cross / speed**3,
         turn_variance=noise * slope_variance / length**2,
         curvature_variance=4.0 * noise * bend_variance / length**4,
@@ -221,18 +237,28 @@ def fit_ends(strands: Strands, bend: float) -> Ends:
 
 
 def _last_stretches(strands: Strands) -> tuple[Floats, Floats, Floats]:
-    """(courses (ends, FIT_SAMPLES, 2) from each end inwards, their lengths (ends,), the strand's width there (ends,))."""
+    """(x and y, (2, ends, FIT_SAMPLES), of each end's way inwards, its length (ends,), the strand's width there (ends,))."""
     lengths = np.maximum(np.repeat(strands.lengths_px, 2), 1e-9)
     which = np.repeat(np.arange(len(strands)), 2)
     start, inward = np.tile([0.0, 1.0], len(strands)), np.tile([1.0, -1.0], len(strands))
     near = start + inward * np.minimum(TIP_PX / lengths, 1.0)
     tip = along(strands.radius_px[:, None], strands.offsets, which, near)[:, 0]
     reach = np.minimum(lengths, np.maximum(FIT_WIDTHS * 2.0 * tip, FIT_MIN_PX))
-    share = start[:, None] + (inward * reach / lengths)[:, None] * np.linspace(0.0, 1.0, FIT_SAMPLES)
-    values = np.column_stack([strands.points, strands.radius_px])
-    course = along(values, strands.offsets, np.repeat(which, FIT_SAMPLES), share.ravel()).reshape(len(which), FIT_SAMPLES, 3)
-    width = 2.0 * np.median(course[:, : FIT_SAMPLES // 2, 2], axis=1)
-    return course[:, :, :2], reach, np.maximum(width, 1.0)
+    share = start[:, None] + (inward * reach / lengths)[:, None] * FIT_SHARES
+    first, last = strands.offsets[which, None], np.diff(strands.offsets)[which, None] - 1
+    place = share * last
+    before = np.minimum(place.astype(np.int64), np.maximum(last - 1, 0))
+    rest = place - before
+    before += first
+    after = np.minimum(before + 1, len(strands.points) - 1)
+    course = np.empty((2, *share.shape))
+    for axis, values in enumerate(strands.points.T):
+        low = values[before]
+        course[axis] = low + (values[after] - low) * rest
+    half = FIT_SAMPLES // 2  # the width is the median of the outer half: an even number of samples
+    low = strands.radius_px[before[:, :half]]
+    radius = np.sort(low + (strands.radius_px[after[:, :half]] - low) * rest[:, :half], axis=1)
+    return course, reach, np.maximum(radius[:, half // 2 - 1] + radius[:, half // 2], 1.0)
 
 
 def frame_bend(strands: Strands) -> float:
