@@ -33,8 +33,9 @@ LEAST_HAIR = 25
 """Of 255: the share of hair from which a pixel of the grid shows hair."""
 LEAST_SKIN = 0.02
 """The share of skin around a point below which its level is not known."""
-RELIABLE = 0.8
-"""In a mask that is to be relied on less, widths and skin are in doubt too, and as many hairs would be dropped wrongly as rightly."""
+RELIABLE = 0.84
+"""In a mask that is to be relied on less, widths and skin are in doubt too: of pale hair on hard rendered frames, where that is so, more
+would be dropped wrongly than rightly."""
 
 
 def visible_hairs(paths: tuple[HairPath, ...], image: NDArray[np.uint8], segmentation: Segmentation) -> tuple[HairPath, ...]:
