@@ -76,13 +76,13 @@ def skeleton_graph(mask: NDArray[np.bool_]) -> SkeletonGraph:
     hair = fill_pinholes(hair)
     padded = continued_outwards(hair)
     inside = (slice(PADDING_PX, -PADDING_PX),) * 2
-    # without any background OpenCV's distances are infinite: no strand is wider than the picture
-    distance = np.minimum(cv2.distanceTransform(padded, cv2.DIST_L2, 5)[inside], min(shape) / 2 + 1)
+    distance = cv2.distanceTransform(padded, cv2.DIST_L2, 5)[inside]
     # a strip of width w has distances 0.5 … w/2 + 0.5 (pixel centres to the first background pixel's centre): half width is d - 0.5
     rows, columns = np.divmod(np.flatnonzero(thinned(padded.view(np.bool_))[inside]), hair.shape[1])
     if not len(rows):
         return _empty(shape)
-    radius = np.maximum(distance[rows, columns].astype(np.float64) - 0.5, 0.5)
+    # without any background OpenCV's distances are infinite: no strand is wider than the picture
+    radius = np.clip(distance[rows, columns].astype(np.float64) - 0.5, 0.5, min(shape) / 2 + 0.5)
     return _graph(rows + top, columns + left, radius, shape)
 
 
@@ -271,11 +271,15 @@ def smoothed(values: Floats, offsets: Ints, half_window: int) -> Floats:
     n = len(values)
     if n == 0:
         return values
-    segment = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    index = np.arange(n)
-    reach = np.minimum(half_window, np.minimum(index - offsets[segment], offsets[segment + 1] - 1 - index))
-    total = np.vstack([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0)])
-    return np.asarray((total[index + reach + 1] - total[index - reach]) / (2 * reach + 1)[:, None])
+    size, index = np.diff(offsets), np.arange(n)
+    place = index - np.repeat(offsets[:-1], size)
+    reach = np.minimum(half_window, np.minimum(place, np.repeat(size - 1, size) - place))
+    first, stop, window = index - reach, index + reach + 1, 2 * reach + 1
+    means, total = np.empty_like(values), np.zeros(n + 1)
+    for column in range(values.shape[1]):
+        np.cumsum(values[:, column], out=total[1:])
+        means[:, column] = (total[stop] - total[first]) / window
+    return means
 
 
 def arc_lengths(points: Floats, offsets: Ints) -> Floats:
