@@ -50,7 +50,7 @@ def assess(
         field_mask = None
     inside = grey if field_mask is None else grey[field_mask]
     hair = segmentation_mask if field_mask is None else segmentation_mask[field_mask]
-    exposure = float(cv2.mean(inside)[0]) / 255  # NumPy takes twenty times as long
+    exposure = min(1.0, float(cv2.mean(inside)[0]) / 255)  # its sum may round up; NumPy takes twenty times as long
     coverage = float(np.count_nonzero(hair)) / hair.size
     sharpness = border_sharpness(grey, segmentation_mask, field_mask)
     reasons = []
