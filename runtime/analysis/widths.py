@@ -39,10 +39,11 @@ TIP_TYPICAL_PERCENT, TIP_BELOW = 65.0, 0.65  # an end this much thinner than wha
 TIP_WIDTHS = 0.6  # … and than so many of the frame's usual hairs: where hairs run together, the thin end is one of them
 TIP_BODY_PERCENT, TIP_UP_TO = 80.0, 0.8  # … to where the hair is this share of its body
 TAPER_SECTIONS, TAPER_FIT = 10, 0.7  # a hair tapers all along where a line explains so much of the variance of so many widths …
-TAPER_BELOW, TAPER_UP_TO = 0.7, 1.3  # … and ends below this share of where it begins, which is no more than so many usual hairs
+TAPER_BELOW, TAPER_UP_TO = 0.7, 1.4  # … and ends below this share of where it begins, which is no more than so many usual hairs
 TAPER_BODY = 0.8  # of the middle of its thicker half: what is as wide is the body
 LOWER_PERCENT = 40.0
 SEVERAL_WIDTHS, LOWEST_PERCENT = 1.2, 8.0  # what is wider than so many of the frame's usual hairs is several wherever it is not narrowest
+ALIKE_SHARE, ALIKE_SECTIONS = 0.08, 20  # but several hairs are not equally wide together all along
 NEAR_SHARE, NEAR_PX = 0.12, 0.4  # sections so near to the lower ones measure the same hair
 
 GIVEN_DOUBT_PX, DOUBT_PX = 0.03, 1.5  # how far a given mask's edges may be off: of one to be relied on wholly, and on top where not at all
@@ -52,7 +53,7 @@ MIN_FRAME_FITS = 3
 FIT_WEIGHT = 0.8  # of what the picture says against what a segmenter's mask says
 # a shaft lighter than its skin is as dark as that at its flanks: masks end inside of it, the farther the wider it is, and bars do not fit
 LIGHT_LEVELS = 4.0
-LIGHT_ADDED_PX, LIGHT_ADDED_SHARE, LIGHT_WIDTH_PX, LIGHT_RANGE_PX = 0.43, 0.64, 7.0, (2.0, 15.0)
+LIGHT_ADDED_PX, LIGHT_ADDED_SHARE, LIGHT_WIDTH_PX, LIGHT_RANGE_PX = 0.55, 0.86, 7.0, (2.0, 15.0)
 BLURRED_SPREADS = 1.5  # a hair whose point spread is so many times the frame's is far out of focus: it is looked at again, more widely
 RESOLVED_SPREADS = 1.5  # below this many σ of the point spread width and contrast look alike
 
@@ -218,8 +219,10 @@ def _diameters(widths: Floats, hairs: Courses) -> Floats:
     lower = percentiles(values, owner, count, LOWER_PERCENT)
     several = (lower > SEVERAL_WIDTHS * usual)[owner]
     if several.any():
-        lowest = percentiles(values[several], owner[several], count, LOWEST_PERCENT)
-        lower = np.where(np.isfinite(lowest), lowest, lower)
+        lowest, p25, p75 = (percentiles(values[several], owner[several], count, p) for p in (LOWEST_PERCENT, 25.0, 75.0))
+        with np.errstate(invalid="ignore"):
+            alike = (p75 - p25 < ALIKE_SHARE * p75) & (np.bincount(owner, minlength=count) >= ALIKE_SECTIONS)
+        lower = np.where(np.isfinite(lowest) & ~alike, lowest, lower)
     near = np.abs(values - lower[owner]) <= NEAR_SHARE * lower[owner] + NEAR_PX
     near = np.where(tapers[owner], values > TAPER_BODY * thick[owner], near)
     diameter = percentiles(values[near], owner[near], count, 50.0)

@@ -24,7 +24,8 @@ def hair_of(points: list[tuple[float, float]], width: float = 4.0) -> HairPath:
 @settings(max_examples=30, derandomize=True)
 def test_the_width_of_a_straight_hair_at_any_angle(width: float, angle: float) -> None:
     way = np.array([np.cos(np.radians(angle)), np.sin(np.radians(angle))]) * 100
-    mask, picture = drawn([([(160 - way[0], 160 - way[1]), (160 + way[0], 160 + way[1])], width)], 320, 320)
+    x, y = 160.3, 160.4  # edges midway between pixels would all go to the hair
+    mask, picture = drawn([([(x - way[0], y - way[1]), (x + way[0], y + way[1])], width)], 320, 320)
     hairs = measure_widths(traced(mask, picture), picture, given_mask(mask))
     assert len(hairs) == 1
     assert hairs[0].diameter_px == pytest.approx(width, abs=0.6 + 0.04 * width)
@@ -66,6 +67,69 @@ def test_a_tapering_tip_does_not_make_a_hair_thin() -> None:
     (hair,) = measure_widths((path,), picture, given_mask(mask))
     assert hair.diameter_px == pytest.approx(8, abs=0.5)
     assert np.nanmin(hair.widths_px) < 4  # the taper stays in the widths
+
+
+def test_a_hair_that_tapers_all_along_is_measured_where_it_is_thick() -> None:
+    cone: list[Stroke] = [([(20 + 4 * k, 100.5), (24 + 4 * k, 100.5)], 12 - 0.14 * k) for k in range(66)]
+    mask, picture = drawn([*cone, ([(20, 30), (300, 30)], 10), ([(20, 200), (300, 200)], 10)])
+    paths = tuple(hair_of([(float(x), y) for x in range(24, 280, 4)], width=8) for y in (100.5, 30.0, 200.0))
+    tapering, *_ = measure_widths(paths, picture, given_mask(mask))
+    widths = 12 - 0.14 * np.arange(66)
+    body = widths[widths > 0.8 * np.median(widths[:33])]
+    assert tapering.diameter_px == pytest.approx(np.median(body), abs=0.4)
+    assert np.median(body) > np.median(widths) + 2
+
+
+def test_a_thick_hair_among_thin_ones_is_not_taken_for_several() -> None:
+    strokes: list[Stroke] = [([(20, 20.5 + 40 * k), (300, 20.5 + 40 * k)], 6) for k in range(5)]
+    mask, picture = drawn([*strokes, ([(20, 220.5), (300, 220.5)], 14)])
+    mask[214:221, 60:76] = False  # damage makes some sections narrow
+    paths = tuple(hair_of([(float(x), y) for x in range(24, 296, 4)], 6) for y in [20.5 + 40 * k for k in range(5)])
+    thick = hair_of([(float(x), 222.5) for x in range(24, 296, 4)], 14)
+    *_, found = measure_widths((*paths, thick), picture, given_mask(mask))
+    assert found.diameter_px == pytest.approx(14, abs=0.8)
+
+
+def test_a_hair_far_out_of_focus_is_as_wide_as_in_focus() -> None:
+    mask, picture = drawn([([(20, 40), (300, 40)], 8), ([(20, 80), (300, 80)], 8), ([(20, 180), (300, 180)], 14)])
+    picture = cv2.GaussianBlur(picture, (0, 0), 0.8)
+    picture[120:] = cv2.GaussianBlur(picture[120:], (0, 0), 3.5)
+    eaten = mask.copy()
+    eaten[120:] = cv2.erode(mask[120:].astype(np.uint8), np.ones((5, 5), np.uint8)) > 0  # 4 px too narrow, as segmenters see it
+    paths = tuple(hair_of([(float(x), y) for x in range(40, 284, 4)], w) for y, w in ((40.0, 8), (80.0, 8), (180.0, 10)))
+    segmentation = replace(given_mask(eaten), probability=eaten.astype(np.float32), reliability=0.9)
+    *sharp, blurred = measure_widths(paths, picture, segmentation)
+    assert [hair.diameter_px for hair in sharp] == pytest.approx([8, 8], abs=0.5)
+    assert blurred.diameter_px == pytest.approx(14, abs=1.5)
+
+
+def test_a_light_hair_is_wider_than_a_segmenter_sees_it() -> None:
+    mask, picture = drawn([([(20, 100.5), (300, 100.5)], 10)])
+    light = np.where(mask[..., None], 230, 120).astype(np.uint8).repeat(3, axis=2)
+    path = hair_of([(float(x), 100.5) for x in range(24, 296, 4)], 10)
+    soft = replace(given_mask(mask), probability=mask.astype(np.float32), reliability=0.9)
+    dark, bright = (measure_widths((path,), seen, soft)[0].diameter_px for seen in (picture, light))
+    assert 0.4 < bright - dark < 1.2
+    assert measure_widths((path,), light, given_mask(mask))[0].diameter_px == pytest.approx(dark, abs=0.3)
+
+
+def test_a_doubtful_mask_has_larger_errors() -> None:
+    mask, picture = drawn([([(20, 100), (300, 100)], 10)])
+    path = hair_of([(float(x), 100.0) for x in range(24, 296, 4)], 10)
+    soft = replace(given_mask(mask), probability=mask.astype(np.float32))
+    sure, unsure = (measure_widths((path,), picture, replace(soft, reliability=r))[0].diameter_px_std for r in (0.95, 0.7))
+    assert 0 < sure < unsure / 3
+
+
+def test_one_very_wide_strand_changes_no_other_hair() -> None:
+    strokes: list[Stroke] = [([(20, 30), (300, 50)], 7), ([(20, 70), (300, 60)], 5)]
+    mask, picture = drawn([*strokes, ([(20, 160), (300, 160)], 60)])
+    alone, _ = drawn(strokes)
+    paths = traced(alone, picture)
+    wide = hair_of([(float(x), 160.0) for x in range(60, 260, 4)], 60)
+    before, after = measure_widths(paths, picture, given_mask(alone)), measure_widths((*paths, wide), picture, given_mask(mask))
+    assert [hair.diameter_px for hair in after[:-1]] == pytest.approx([hair.diameter_px for hair in before], abs=0.1)
+    assert after[-1].diameter_px == pytest.approx(60, abs=2)
 
 
 def test_where_hairs_run_together_their_widths_are_those_of_each_alone() -> None:
