@@ -18,7 +18,7 @@ from scipy.spatial import cKDTree
 from runtime.analysis.courses import Courses, courses_of
 from runtime.analysis.hairs import HairPath, Ostium
 from runtime.analysis.openings import Heat, arms, log_odds
-from runtime.analysis.roots import HairEnds, hair_ends, root_probability
+from runtime.analysis.roots import HairEnds, growth_direction, hair_ends, root_probability
 from runtime.analysis.segmentation import Mask, Segmentation
 from runtime.analysis.skeleton import Floats, Ints
 
@@ -28,10 +28,10 @@ MEMBER_LEAST = 0.01  # beside an opening that other hairs show, an end is a root
 PEAK_LEAST = 0.08
 PEAK_WIDTHS = 3.5  # nearer to an end that may be a root, a peak of the heat map is that root's
 PASSING_WIDTHS = 3.0  # hair that passes a peak so near may hide a root there; farther from any hair it is an empty opening
-GROWTH_DOUBT = 2.0  # roots' worth of doubt in the common direction of growth
 PEAK_RING_WIDTHS = 2.5
+HAIRS_MOST = 100  # the more hairs, the more roots they hide; frames with more than that were not measured
 PEAK_EVIDENCE = ("heat", "hair around", "hairs", "hair along growth", "spread")
-PEAK_WEIGHTS, PEAK_PRIOR = np.array([1.91, 3.17, 1.36, 2.28, -0.20]), -5.30  # measured together with those of roots.py
+PEAK_WEIGHTS, PEAK_PRIOR = np.array([1.700, 2.981, 1.297, 2.179, -0.206]), -5.253  # measured together with those of roots.py
 SPREAD_LEAST, SPREAD_SCALE = 0.1, 20.0
 EMPTY_LEAST = 0.5  # probability of an opening that no hair grows from
 
@@ -166,10 +166,10 @@ def passed(peaks: Peaks, ends: HairEnds, likely: Floats, unit: Ints, heat: Heat,
         free &= cKDTree(ends.position[unit >= 0]).query(peaks.position)[0] > PEAK_WIDTHS * usual
     peaks = Peaks(peaks.position[free], peaks.odds[free], peaks.apart[free], peaks.hair[free])
     around = arms(mask, peaks.position, PEAK_RING_WIDTHS * usual)
-    growth = (likely[:, None] * ends.outward).sum(0) / (likely.sum() + GROWTH_DOUBT)
+    growth = growth_direction(ends, likely)
     spread = float(log_odds(np.array([SPREAD_SCALE * heat.spread(SPREAD_LEAST)]))[0])
     n = len(peaks.odds)
-    evidence = (peaks.odds, around.share, np.full(n, np.log(len(likely) / 2)), -(around.way @ growth), np.full(n, spread))
+    evidence = (peaks.odds, around.share, np.full(n, np.log(min(len(likely) // 2, HAIRS_MOST))), -(around.way @ growth), np.full(n, spread))
     return peaks, np.stack(evidence, axis=1)
 
 

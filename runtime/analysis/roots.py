@@ -33,12 +33,16 @@ MEETING_WIDTHS, MEETING_COSINE, MEETING_MOST = 7.0, 0.3, 4
 BEYOND_WIDTHS, BEYOND_COSINE, BEYOND_SLOPE = 12.0, -0.85, 0.15  # an end that faces this one, so far off, may be the same hair's
 RING_WIDTHS = 5.0  # on a ring of this radius around an end the hairs that it is a meeting of are told apart
 FIRST_HALO, FIRST_MEETING = 0.12, 0.7  # log odds by which, beside taper, hairs vote for that direction where no heat map tells openings
-VOTE_DOUBT = 2.0  # hairs' worth of doubt in the common direction of growth
+GROWTH_DOUBT = 2.0  # roots' worth of doubt in the common direction of growth
+ROUNDS = 3  # hairs that are surer of their roots by the direction of growth tell it better
+ODDS_LIMIT = 30.0
 
 # measured on rendered frames, so that the sum over a frame's openings is as near as can be to how many there are
 EVIDENCE = ("opening", "opening near", "growth", "width", "meeting", "halo", "arms", "beyond", "other end inside")
-WEIGHTS, PRIOR = np.array([0.27, 1.30, 4.04, 1.92, -0.72, 0.012, 0.28, 0.16, 0.10]), -2.53
-WEIGHTS_UNSEEN, PRIOR_UNSEEN = np.array([0.0, 0.0, 3.90, 1.56, 0.05, 0.002, -0.24, 0.13, -0.46]), -0.90  # where no heat map tells openings
+GROWTH = EVIDENCE.index("growth")
+WEIGHTS, PRIOR = np.array([0.447, 1.084, 3.248, 1.488, -0.599, 0.0, 0.232, 0.184, -0.269]), -2.481
+# where no heat map tells openings
+WEIGHTS_UNSEEN, PRIOR_UNSEEN = np.array([0.0, 0.0, 2.867, 1.295, -0.013, 0.010, -0.285, 0.154, -0.353]), -1.405
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,27 +90,47 @@ def root_probability(ends: HairEnds, image: NDArray[np.uint8], mask: Mask, heat:
     `image` is uint8 (height, width, 3) BGR, `mask` bool (height, width), `heat` the openings that the segmenter sees, None where it cannot.
     """
     evidence = root_evidence(ends, image, mask, heat)
-    odds = evidence @ WEIGHTS + PRIOR if heat is not None else evidence @ WEIGHTS_UNSEEN + PRIOR_UNSEEN
-    likely = np.where(ends.inside, np.exp(np.clip(odds, -30.0, 30.0)), 0.0).reshape(-1, 2)
-    return np.asarray((likely / (1.0 + likely.sum(1, keepdims=True))).ravel())
+    weights, prior = (WEIGHTS_UNSEEN, PRIOR_UNSEEN) if heat is None else (WEIGHTS, PRIOR)
+    likely = at_most_one(evidence @ weights + prior, ends.inside)
+    for _ in range(ROUNDS):
+        evidence[:, GROWTH] = with_growth(ends, likely)
+        likely = at_most_one(evidence @ weights + prior, ends.inside)
+    return likely
+
+
+def at_most_one(odds: Floats, inside: NDArray[np.bool_]) -> Floats:
+    """Probabilities of ends with log `odds` (ends,), of which each hair has one root at most and none at the border, float64 (ends,)."""
+    weight = np.where(inside, np.exp(np.clip(odds, -ODDS_LIMIT, ODDS_LIMIT)), 0.0).reshape(-1, 2)
+    return np.asarray((weight / (1.0 + weight.sum(1, keepdims=True))).ravel())
+
+
+def with_growth(ends: HairEnds, likely: Floats) -> Floats:
+    """How far each end points where the roots of the frame do, −1…1, float64 (ends,), by how `likely` each is a root."""
+    return np.asarray(ends.outward @ growth_direction(ends, likely))
+
+
+def growth_direction(ends: HairEnds, likely: Floats) -> Floats:
+    """Where the roots of the frame point in common, float64 (2,): the shorter, the more they differ or are in doubt."""
+    return np.asarray((likely @ ends.outward) / (likely.sum() + GROWTH_DOUBT))
 
 
 def root_evidence(ends: HairEnds, image: NDArray[np.uint8], mask: Mask, heat: Heat | None) -> Floats:
     """What speaks for each end being a root, float64 (ends, EVIDENCE); arguments as for `root_probability`."""
     other = np.arange(len(ends.width)) ^ 1
-    halo = darkening(ends, image)
     meeting, beyond = _neighbours(ends)
     if heat is None:
+        halo = darkening(ends, image)
         opening = around = np.zeros(len(ends.width))
         taper = np.log(ends.width / ends.width[other])
-        first = FIRST_HALO * halo + taper + FIRST_MEETING * np.minimum(meeting, 1.0)
+        first = FIRST_HALO * halo + taper + FIRST_MEETING * np.minimum(meeting, 1.0) - 1.0
     else:
+        halo = np.zeros(len(ends.width))  # the heat map holds what it tells
         opening, around = heat.odds_ahead(ends.position, ends.outward, ends.width), heat.odds_around(ends.position, ends.usual_px)
-        first = opening
+        first = opening + 1.0
     evidence = (
         opening,
         around,
-        _with_growth(ends, first),
+        with_growth(ends, at_most_one(first, ends.inside)),
         np.log(np.maximum(ends.width, 1.0) / ends.usual_px),
         meeting,
         halo,
@@ -130,15 +154,6 @@ def darkening(ends: HairEnds, image: NDArray[np.uint8]) -> Floats:
 
 def _grey(image: NDArray[np.uint8], points: Floats) -> Floats:
     return np.asarray(sampled(image, points) @ GREY)
-
-
-def _with_growth(ends: HairEnds, odds: Floats) -> Floats:
-    """How far each end points where the roots of the frame do, −1…1, float64 (ends,): every hair votes once, by its likelier root."""
-    other = np.arange(len(ends.width)) ^ 1
-    vote = np.where(ends.inside, np.tanh((odds + 1.0) / 2), 0.0)
-    vote = np.where(vote >= vote[other], np.maximum(vote, 0.0), 0.0)
-    common = (vote[:, None] * ends.outward).sum(0) / (vote.sum() + VOTE_DOUBT)
-    return np.asarray(ends.outward @ common)
 
 
 def _neighbours(ends: HairEnds) -> tuple[Floats, Floats]:

@@ -44,16 +44,6 @@ def test_a_hair_that_crosses_the_picture_has_no_root_in_it() -> None:
     assert ostia == ()
 
 
-def test_hairs_keep_their_order_and_number() -> None:
-    strokes: list[Stroke] = [([(40, 20 + 48 * k), (200 + 10 * k, 28 + 48 * k)], 6) for k in range(5)]
-    mask, picture = with_roots(strokes, [(36, 20 + 48 * k) for k in range(5)])
-    hairs, ostia = analysed(mask, picture)
-    assert len(hairs) == 5 and len(ostia) == 5
-    lengths = [hair.length_px for hair in hairs]
-    assert lengths == sorted(lengths, reverse=True)
-    assert {k for ostium in ostia for k in ostium.hairs} == set(range(5))
-
-
 def test_no_hair_no_ostium() -> None:
     picture = np.full((40, 40, 3), SKIN, np.uint8)
     assert analysed(np.zeros((40, 40), bool), picture) == ((), ())
@@ -97,3 +87,34 @@ def test_a_hair_that_only_passes_an_opening_is_not_rooted_in_it() -> None:
     assert [hair.rooted for hair in hairs] == [False]
     assert [ostium.hairs for ostium in ostia] == [()]
     assert (ostia[0].x, ostia[0].y) == pytest.approx((60, 200), abs=4)
+
+
+def test_hairs_keep_their_order_and_number() -> None:
+    strokes: list[Stroke] = [([(40, 20 + 48 * k), (200 + 10 * k, 28 + 48 * k)], 6) for k in range(5)]
+    mask, picture = with_roots(strokes, [(36, 20 + 48 * k) for k in range(5)])
+    hairs, ostia = told(mask, picture, [(37, 20 + 48 * k) for k in range(5)])
+    assert len(hairs) == 5 and len(ostia) == 5
+    lengths = [hair.length_px for hair in hairs]
+    assert lengths == sorted(lengths, reverse=True)
+    assert {k for ostium in ostia for k in ostium.hairs} == set(range(5))
+
+
+def test_a_root_under_another_hair_is_told_by_the_heat_map_alone() -> None:
+    strokes: list[Stroke] = [([(40, y), (280, y)], 8) for y in (30, 90, 210)]
+    mask, picture = drawn([*strokes, ([(-20, 150), (340, 150)], 12), ([(100, -20), (100, 260)], 12)])
+    roots = [(38.0, y) for y in (30.0, 90.0, 210.0)]
+    hairs, ostia = told(mask, picture, roots)
+    assert sum(hair.rooted for hair in hairs) == len(ostia) == 3
+    hairs, ostia = told(mask, picture, [*roots, (200, 152)])
+    assert sum(hair.rooted for hair in hairs) == len(ostia) == 4
+    assert min(np.hypot(ostium.x - 200, ostium.y - 152) for ostium in ostia) < 6
+
+
+def test_no_hair_is_rooted_in_two_openings() -> None:
+    strokes: list[Stroke] = [([(60, 30 + 30 * k), (250, 40 + 25 * k)], 7) for k in range(6)]
+    mask, picture = drawn(strokes)
+    ends = [(x, y) for stroke, _ in strokes for x, y in stroke]
+    hairs, ostia = told(mask, picture, ends)
+    rooted = [k for ostium in ostia for k in ostium.hairs]
+    assert len(rooted) == len(set(rooted))
+    assert sorted(rooted) == [k for k, hair in enumerate(hairs) if hair.rooted]
