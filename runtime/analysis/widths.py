@@ -53,6 +53,7 @@ MIN_FRAME_FITS = 3
 FIT_WEIGHT = 0.8  # of what the picture says against what a segmenter's mask says
 # a shaft lighter than its skin is as dark as that at its flanks: masks end inside of it, the farther the wider it is, and bars do not fit
 LIGHT_LEVELS = 4.0
+LIGHT_RELIABLE = 0.7  # doubtful masks end in the shadow beside a light hair as often as inside of it
 LIGHT_ADDED_PX, LIGHT_ADDED_SHARE, LIGHT_WIDTH_PX, LIGHT_RANGE_PX = 0.55, 0.86, 7.0, (2.0, 15.0)
 BLURRED_SPREADS = 1.5  # a hair whose point spread is so many times the frame's is far out of focus: it is looked at again, more widely
 RESOLVED_SPREADS = 1.5  # below this many σ of the point spread width and contrast look alike
@@ -171,8 +172,9 @@ def _corrections(image: NDArray[np.uint8], hairs: Courses, sections: _Sections, 
     tried = np.bincount(owner, minlength=len(hairs))
     correction = FIT_WEIGHT * (own * count + of_frame * FRAME_FITS) / (tried + FRAME_FITS)
     masked = np.bincount(owner, fits.masked_px, minlength=len(hairs)) / np.maximum(tried, 1)
-    rounded = LIGHT_ADDED_PX + LIGHT_ADDED_SHARE * np.log(np.clip(masked, *LIGHT_RANGE_PX) / LIGHT_WIDTH_PX)
-    correction = np.where(fits.lighter > LIGHT_LEVELS, rounded, correction)
+    if segmentation.reliability >= LIGHT_RELIABLE:
+        rounded = LIGHT_ADDED_PX + LIGHT_ADDED_SHARE * np.log(np.clip(masked, *LIGHT_RANGE_PX) / LIGHT_WIDTH_PX)
+        correction = np.where(fits.lighter > LIGHT_LEVELS, rounded, correction)
     with np.errstate(invalid="ignore"):
         blurred = percentiles(fits.fit.spread_px, owner, len(hairs), 50.0) > BLURRED_SPREADS * fits.spread_px
     if blurred.any():
