@@ -59,7 +59,7 @@ BLURRED_SPREADS = 1.5  # a hair whose point spread is so many times the frame's 
 RESOLVED_SPREADS = 1.5  # below this many σ of the point spread width and contrast look alike
 
 # standard errors: quantile regression (0.68) of the errors on rendered frames of device.simulated
-LEAST_ERROR_PX = 0.03
+LEAST_ERROR_PX = 0.02
 FEW_SECTIONS = 5.0
 GIVEN_UNLIKE_ERROR = 0.18  # of a given mask: of the quartiles' distance of a hair's widths, and …
 GIVEN_FEW_ERROR = 0.12  # … of the diameter, for no section at all; half as much for FEW_SECTIONS
