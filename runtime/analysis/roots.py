@@ -32,7 +32,9 @@ HALO_LIMIT = 30.0  # grey levels; larger differences are other hair
 MEETING_WIDTHS, MEETING_COSINE, MEETING_MOST = 7.0, 0.3, 4
 BEYOND_WIDTHS, BEYOND_COSINE, BEYOND_SLOPE = 12.0, -0.85, 0.15  # an end that faces this one, so far off, may be the same hair's
 RING_WIDTHS = 5.0  # on a ring of this radius around an end the hairs that it is a meeting of are told apart
-FIRST_HALO, FIRST_MEETING = 0.12, 0.7  # log odds by which, beside taper, hairs vote for that direction where no heat map tells openings
+# log odds by which halo (per grey level) and meetings, beside the heat map or taper, vote at first for the common direction of growth;
+# the network takes clean cuts on real skin for openings, where the halo does not err
+FIRST_HALO, FIRST_MEETING = 0.2, 0.7
 GROWTH_DOUBT = 2.0  # roots' worth of doubt in the common direction of growth
 ROUNDS = 3  # hairs that are surer of their roots by the direction of growth tell it better
 ODDS_LIMIT = 30.0
@@ -40,9 +42,9 @@ ODDS_LIMIT = 30.0
 # measured on rendered frames, so that the sum over a frame's openings is as near as can be to how many there are
 EVIDENCE = ("opening", "opening near", "growth", "width", "meeting", "halo", "arms", "beyond", "other end inside")
 GROWTH = EVIDENCE.index("growth")
-WEIGHTS, PRIOR = np.array([0.447, 1.084, 3.248, 1.488, -0.599, 0.0, 0.232, 0.184, -0.269]), -2.481
+WEIGHTS, PRIOR = np.array([0.572, 1.031, 3.353, 1.425, -0.551, 0.020, 0.272, 0.189, -0.297]), -2.844
 # where no heat map tells openings
-WEIGHTS_UNSEEN, PRIOR_UNSEEN = np.array([0.0, 0.0, 2.867, 1.295, -0.013, 0.010, -0.285, 0.154, -0.353]), -1.405
+WEIGHTS_UNSEEN, PRIOR_UNSEEN = np.array([0.0, 0.0, 2.886, 1.300, -0.013, 0.010, -0.285, 0.156, -0.364]), -1.430
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,19 +120,17 @@ def root_evidence(ends: HairEnds, image: NDArray[np.uint8], mask: Mask, heat: He
     """What speaks for each end being a root, float64 (ends, EVIDENCE); arguments as for `root_probability`."""
     other = np.arange(len(ends.width)) ^ 1
     meeting, beyond = _neighbours(ends)
+    halo = darkening(ends, image)
     if heat is None:
-        halo = darkening(ends, image)
         opening = around = np.zeros(len(ends.width))
-        taper = np.log(ends.width / ends.width[other])
-        first = FIRST_HALO * halo + taper + FIRST_MEETING * np.minimum(meeting, 1.0) - 1.0
+        first = np.log(ends.width / ends.width[other]) + FIRST_MEETING * np.minimum(meeting, 1.0) - 1.0
     else:
-        halo = np.zeros(len(ends.width))  # the heat map holds what it tells
         opening, around = heat.odds_ahead(ends.position, ends.outward, ends.width), heat.odds_around(ends.position, ends.usual_px)
         first = opening + 1.0
     evidence = (
         opening,
         around,
-        with_growth(ends, at_most_one(first, ends.inside)),
+        with_growth(ends, at_most_one(first + FIRST_HALO * halo, ends.inside)),
         np.log(np.maximum(ends.width, 1.0) / ends.usual_px),
         meeting,
         halo,
