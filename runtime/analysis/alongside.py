@@ -18,7 +18,7 @@ from runtime.analysis.hairs import HairPath
 from runtime.analysis.skeleton import Floats, Ints
 
 EXCESS_IRREGULAR = 4.0  # the share is larger by this many times the mask's irregularity
-EXCESS_WIDTHS = 0.5  # a stretch wider than its hair by more than this share of a hair's width holds another
+EXCESS_WIDTHS = 0.6  # a stretch wider than its hair by more than this share of a hair's width holds another
 EXCESS_MIN_PX = 2.5  # … and this much: the mask's edges jump by a pixel each
 THIN_SHARE = 0.8  # a thin hair's neighbour is most likely a hair of the usual width
 STRETCH_WIDTHS = 2.5  # shorter stretches are where hairs cross or touch

@@ -16,7 +16,7 @@ from runtime.analysis.skeleton import Floats, Ints
 LOOK_STEP_PX = 1.0
 LOOK_WIDTHS = 2.5  # sections reach this many hair widths to either side
 USUAL_PERCENTILE = 60.0  # of the hairs' widths: the frame's usual terminal hair, vellus hair left below
-GROWN_WIDTHS = 1.4  # what is wider than this many of the frame's usual hairs is taken for several of them
+GROWN_WIDTHS = 1.6  # what is wider than this many of the frame's usual hairs is taken for several of them
 MIN_SECTIONS = 4  # fewer tell nothing of a hair
 PIXEL_JUMP_PX = 0.5  # the width of a perfect mask jumps by as much
 MAD_TO_SD = 1.48

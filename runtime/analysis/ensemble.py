@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from runtime.analysis.classical import ClassicalSegmenter
 from runtime.analysis.learned import LearnedSegmenter, hair_pieces
 from runtime.analysis.segmentation import Segmentation
+from runtime.analysis.slits import without_slits
 
 VETO = 0.15
 """The mean is at most this much above the network's own probability: what that one denies, the rim of a hood say, is no hair."""
@@ -47,6 +48,7 @@ class EnsembleSegmenter:
         if faint is not None and faint.any():
             seen, mask = mask, hair_pieces(np.where(faint, np.float32(0), soft), self._learned.threshold)
             faint = seen & ~mask
+        mask, soft = without_slits(mask, soft, image)
         return Segmentation(
             mask=mask,
             probability=soft,

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from runtime.analysis.pieces import boxed
 from runtime.analysis.segmentation import Mask, Segmentation
+from runtime.analysis.slits import without_slits
 from runtime.bundles.errors import BundleError
 from runtime.bundles.manifest import SegmenterRole
 from runtime.bundles.reader import Bundle
@@ -201,7 +202,7 @@ class LearnedSegmenter:
                 unlike = cv2.resize(unlike.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST).view(np.bool_)
             faint = unlike & (hair >= np.float32(self._role.threshold))
             counting = np.where(unlike, np.float32(0), hair)
-        mask = hair_pieces(counting, self._role.threshold)
+        mask, hair = without_slits(hair_pieces(counting, self._role.threshold), hair, image)
         return Segmentation(
             mask=mask, probability=hair, reliability=reliability, unfamiliar=unfamiliar, ostium_probability=ostia, faint=faint
         )
