@@ -176,7 +176,7 @@ def passed(peaks: Peaks, ends: HairEnds, likely: Floats, unit: Ints, heat: Heat,
 def _chosen(places: _Places, ends: HairEnds, likely: Floats) -> tuple[Ints, Ints]:
     """(the places taken for openings, int64 (n,); the end of each hair that is rooted in one of them, int64 (hairs,), −1 for none).
 
-    A hair that passes an opening that no end tells of is rooted there by its first end.
+    A hair that passes an opening that no end tells of is rooted there, by the end that is nearer to it.
     """
     wanted = round(float(places.probability.sum()))
     root = np.full(len(likely) // 2, -1)
@@ -184,12 +184,18 @@ def _chosen(places: _Places, ends: HairEnds, likely: Floats) -> tuple[Ints, Ints
     for place in np.argsort(-places.probability, kind="stable").tolist():
         if len(taken) == wanted:
             break
-        here = np.flatnonzero(places.unit == place) if places.hair[place] < 0 else 2 * places.hair[place : place + 1]
+        hair = int(places.hair[place])
+        if hair < 0:
+            here = np.flatnonzero(places.unit == place)
+            order = likely[here]
+        else:
+            here = np.array([2 * hair, 2 * hair + 1])
+            order = -np.hypot(*(ends.position[here] - places.position[place]).T)
+        # of both ends of a hair the likelier, or nearer, one comes last and stays
+        here = here[np.argsort(order, kind="stable")]
         here = here[root[here // 2] < 0]
         if not len(here):
             continue
-        # the likelier end of a hair last, for it to stay
-        here = here[np.argsort(likely[here], kind="stable")]
         root[here // 2] = here
         taken.append(place)
     chosen = np.array(taken, np.int64)
