@@ -16,13 +16,13 @@ from calib.bar import BarFit, fit_bars
 from runtime.analysis.sections import REMAP_ROWS
 from runtime.analysis.skeleton import Floats, Ints
 
-FITS_PER_HAIR = 5  # more say little more: neighbouring sections see the same streaks and the same shadow
-ROWS_PER_FIT = 3  # neighbouring sections averaged for one fit: less noise, and the pixel grid evens out
+FITS_PER_HAIR = 4  # more say little more: neighbouring sections see the same streaks and the same shadow
+ROWS_PER_FIT = 3  # odd: neighbouring sections averaged for one fit: less noise, and the pixel grid evens out
 SIDE_SAMPLES = 9  # samples of a profile on either side of its middle
 FLANK_PX = 4.0  # a profile shows so much of the shaft inside its edges
 EDGE_RIM_PX = 1.0  # what lies nearer to an edge is neither all hair nor all skin
 THIN_SPREADS = 4.0  # of a hair narrower than this many σ width and blur can hardly be told apart
-MIN_SPREADS = 5  # so many fits tell the frame's σ
+MIN_SPREADS = 4  # so many fits tell the frame's σ
 MOST_MOVED_SHARE = 0.15  # of its width: an edge that the picture moves by so much more than it may belongs to something else
 LARGEST_RESIDUAL = 0.12  # of the contrast
 ITERATIONS = 4
@@ -97,7 +97,7 @@ def fit_shafts(
     """
     rows = _chosen(usable, owner, hairs)
     centre = rows[:, ROWS_PER_FIT // 2]
-    a, b = np.median(left[rows], axis=1), np.median(right[rows], axis=1)
+    a, b = np.sort(left[rows], axis=1)[:, ROWS_PER_FIT // 2], np.sort(right[rows], axis=1)[:, ROWS_PER_FIT // 2]
     half = (b - a) / 2
     # samples lie about both edges; of a wide shaft the middle is not looked at
     inner = np.minimum(half, FLANK_PX)

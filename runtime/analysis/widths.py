@@ -153,8 +153,9 @@ def _share_of_hair(segmentation: Segmentation) -> NDArray[np.float32]:
     soft = segmentation.probability
     if soft is None:
         return segmentation.mask.astype(np.float32)
-    known = np.isfinite(soft)
-    return soft if known.all() else np.where(known, soft, segmentation.mask).astype(np.float32)
+    if np.isfinite(cv2.sumElems(soft)[0]):
+        return soft
+    return np.where(np.isfinite(soft), soft, segmentation.mask).astype(np.float32)
 
 
 def _corrections(image: NDArray[np.uint8], hairs: Courses, sections: _Sections, segmentation: Segmentation) -> tuple[ShaftFits, Floats]:
@@ -289,20 +290,23 @@ def _tips(values: Floats, owner: Ints, count: int, usual: float) -> NDArray[np.b
     """
     size = np.bincount(owner, minlength=count)
     begin = np.cumsum(size) - size
-    long = np.flatnonzero(size >= TIP_SECTIONS)
     tips = np.zeros(len(values), np.bool_)
-    if not len(long):
+    long = size >= TIP_SECTIONS
+    if not long.any():
         return tips
-    typical = percentiles(values, owner, count, TIP_TYPICAL_PERCENT)
+    ends = np.full((2, count), np.inf)
+    for end, first in zip(ends, (begin, begin + size - 3), strict=True):
+        end[long] = np.sort(values[first[long][:, None] + np.arange(3)], axis=1)[:, 1]
+    thin = np.asarray(ends < TIP_WIDTHS * usual)
+    at = np.flatnonzero(thin.any(0)[owner])
+    if not len(at):
+        return tips
+    values, owner = values[at], owner[at]
+    thin &= ends < TIP_BELOW * percentiles(values, owner, count, TIP_TYPICAL_PERCENT)
     thick = values >= TIP_UP_TO * percentiles(values, owner, count, TIP_BODY_PERCENT)[owner]
-    rank = np.arange(len(values)) - begin[owner]
-    for from_end in (False, True):
-        place = size[owner] - 1 - rank if from_end else rank
-        first = begin[long] + (size[long] - 3 if from_end else 0)
-        end = np.median(values[first[:, None] + np.arange(3)], axis=1)
-        tapers = np.zeros(count, np.bool_)
-        tapers[long] = end < np.minimum(TIP_BELOW * typical[long], TIP_WIDTHS * usual)
-        stop = np.full(count, len(values))
+    rank = at - begin[owner]
+    for tapers, place in zip(thin, (rank, size[owner] - 1 - rank), strict=True):
+        stop = np.full(count, np.iinfo(np.int64).max)
         np.minimum.at(stop, owner[thick], place[thick])
-        tips |= tapers[owner] & (place < stop[owner])
+        tips[at] |= tapers[owner] & (place < stop[owner])
     return tips
