@@ -297,12 +297,12 @@ def _tips(values: Floats, owner: Ints, count: int, usual: float) -> NDArray[np.b
     ends = np.full((2, count), np.inf)
     for end, first in zip(ends, (begin, begin + size - 3), strict=True):
         end[long] = np.sort(values[first[long][:, None] + np.arange(3)], axis=1)[:, 1]
-    thin = np.asarray(ends < TIP_WIDTHS * usual)
+    thin = np.less(ends, TIP_WIDTHS * usual)
     at = np.flatnonzero(thin.any(0)[owner])
     if not len(at):
         return tips
     values, owner = values[at], owner[at]
-    thin &= ends < TIP_BELOW * percentiles(values, owner, count, TIP_TYPICAL_PERCENT)
+    thin = np.asarray(thin & (ends < TIP_BELOW * percentiles(values, owner, count, TIP_TYPICAL_PERCENT)))
     thick = values >= TIP_UP_TO * percentiles(values, owner, count, TIP_BODY_PERCENT)[owner]
     rank = at - begin[owner]
     for tapers, place in zip(thin, (rank, size[owner] - 1 - rank), strict=True):
