@@ -115,7 +115,8 @@ def peaks_of(heat: Heat, courses: Courses | None) -> Peaks:
     position, odds = heat.peaks(PEAK_LEAST)
     if courses is None or not len(position):
         return Peaks(position, odds, np.full(len(position), np.inf), np.full(len(position), -1))
-    apart, point = cKDTree(courses.points).query(position)
+    # a tree that is asked so little is better built quickly than balanced
+    apart, point = cKDTree(courses.points, compact_nodes=False, balanced_tree=False).query(position)
     return Peaks(position, odds, apart, courses.owner[point])
 
 

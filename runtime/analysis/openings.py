@@ -45,7 +45,7 @@ class Heat:
     @staticmethod
     def of(probability: NDArray[np.float32]) -> Heat:
         """From the probability of an opening at each pixel, float32 (height, width)."""
-        half = np.nan_to_num(np.ascontiguousarray(probability[::2, ::2]), nan=0.0)
+        half = np.fmin(np.fmax(probability[::2, ::2], np.float32(0)), np.float32(1))
         return Heat(np.asarray(cv2.blur(half, (3, 3)), np.float32))
 
     def odds_ahead(self, position: Floats, outward: Floats, width: Floats) -> Floats:
