@@ -123,8 +123,8 @@ def measurement(
     if finder.problem is not None:
         messages.print(finder.problem, markup=False)
     kinds = KINDS if kind is None else (kind,)
-    with finder, one_thread():
-        found = _measure(kinds, range(seed, seed + frames), finder, only, messages)
+    with finder, segmenter_asked_for(segmenter, bundle, threads=1) as live_finder, one_thread():
+        found = _measure(kinds, range(seed, seed + frames), finder, live_finder, only, messages)
     if as_json:
         asked = {"frames_per_kind": frames, "first_seed": seed}
         served = {"segmenter": finder.name, "segmenter_problem": finder.problem, "segmenter_failures": finder.failures}
@@ -221,8 +221,10 @@ def _progress(messages: Console) -> Progress:
     return Progress(*columns, console=messages, transient=True, disable=not messages.is_terminal)
 
 
-def _measure(kinds: tuple[Kind, ...], seeds: range, finder: Segmenter, only: str | None, messages: Console) -> MeasurementBench:
-    """The parts asked for (`only` None: all), with their progress on `messages`."""
+def _measure(
+    kinds: tuple[Kind, ...], seeds: range, finder: Segmenter, live_finder: Segmenter, only: str | None, messages: Console
+) -> MeasurementBench:
+    """The parts asked for (`only` None: all), with their progress on `messages`; time is taken on the masks of the live page's finder."""
     from runtime.bench.growth.loads import LIVE, long_haired_seeds, measure_load
     from runtime.bench.measurement.accuracy import measure_accuracy
     from runtime.bench.measurement.repeat import measure_repeat
@@ -240,5 +242,5 @@ def _measure(kinds: tuple[Kind, ...], seeds: range, finder: Segmenter, only: str
             timed = progress.add_task("time", total=len(seeds))
             kind = "realistic" if len(kinds) > 1 else kinds[0]
             crowded = long_haired_seeds(kind, seeds.start, len(seeds))
-            speed = measure_load(kind, LIVE, crowded, finder, lambda: progress.advance(timed))
+            speed = measure_load(kind, LIVE, crowded, live_finder, lambda: progress.advance(timed))
     return MeasurementBench(accuracy, repeat, speed)
