@@ -1,9 +1,10 @@
 """How wide each hair is: sections across its course, all of a frame in one go, and one robust diameter for each hair.
 
 A section is the profile of the soft mask (the share of hair in each pixel) along the normal; the hair's edges lie where that share
-is one half, between pixels. Bars fitted to the picture (see shaft.py) then say by how much that is off on each hair, the more freely
-the less the mask can be relied on. Sections in which another hair's course lies measure more than one hair and are left out (NaN), as
-are those much wider or narrower than their hair. A mask in which hairs run together is only ever wider than one of them, and a hair
+is one half, between pixels. Bars fitted to the picture (see shaft.py) then say by how much that is off on each hair; hairs far out of
+focus are looked at more widely, and of hairs lighter than their skin, to which no bar fits, it is known how far inside of them masks end.
+Sections in which another hair's course lies measure more than one hair and are left out (NaN), as are those much wider or narrower than
+their hair. A mask in which hairs run together is only ever wider than one of them, and a hair
 tapers only towards its tip: a hair's diameter is the middle of the sections about the lower middle of what is left when a tapering tip
 is taken away.
 """
@@ -33,7 +34,7 @@ NARROWEST_SHARE, WIDEST_SHARE = 0.4, 1.5  # of its hair's typical width: other s
 MIN_SECTIONS = 3  # fewer tell no diameter
 
 TIP_SHARE = 0.15  # the share of a hair's sections, half of it at each end, where it rises out of the skin or has been cut
-LEFT_SHARE = 0.7
+LEFT_SHARE = 0.7  # of a hair's sections: where the ends are more than what this leaves, they count
 TIP_SECTIONS = 8  # a tip can be told from fewer sections by nothing
 TIP_TYPICAL_PERCENT, TIP_BELOW = 65.0, 0.65  # an end this much thinner than what its hair typically is tapers …
 TIP_WIDTHS = 0.6  # … and than so many of the frame's usual hairs: where hairs run together, the thin end is one of them
@@ -52,13 +53,15 @@ FRAME_FITS = 1.0  # how many of its own fits the frame's typical correction coun
 MIN_FRAME_FITS = 3
 FIT_WEIGHT = 0.8  # of what the picture says against what a segmenter's mask says
 # a shaft lighter than its skin is as dark as that at its flanks: masks end inside of it, the farther the wider it is, and bars do not fit
+# (px and px per e-fold of the width: median regression on the light hairs of rendered frames)
 LIGHT_LEVELS = 4.0
 LIGHT_RELIABLE = 0.7  # doubtful masks end in the shadow beside a light hair as often as inside of it
 LIGHT_ADDED_PX, LIGHT_ADDED_SHARE, LIGHT_WIDTH_PX, LIGHT_RANGE_PX = 0.55, 0.86, 7.0, (2.0, 15.0)
 BLURRED_SPREADS = 1.5  # a hair whose point spread is so many times the frame's is far out of focus: it is looked at again, more widely
 RESOLVED_SPREADS = 1.5  # below this many σ of the point spread width and contrast look alike
 
-# standard errors: quantile regression (0.68) of the errors on rendered frames of device.simulated
+# standard errors, such that 60 to 76 % of the true diameters lie within one of them on rendered frames: of device.simulated where the mask is
+# given; where a segmenter finds it, that renderer and another one were weighed against each other, for on them the errors differ
 LEAST_ERROR_PX = 0.02
 FEW_SECTIONS = 5.0
 GIVEN_UNLIKE_ERROR = 0.18  # of a given mask: of the quartiles' distance of a hair's widths, and …
@@ -188,6 +191,7 @@ def _corrections(image: NDArray[np.uint8], hairs: Courses, sections: _Sections, 
 def _fits(
     image: NDArray[np.uint8], hairs: Courses, sections: _Sections, usable: NDArray[np.bool_], doubt_px: float, look: Look
 ) -> ShaftFits:
+    """Bars fitted across `hairs` where sections are `usable`."""
     return fit_shafts(
         image, sections.points, sections.normal, hairs.owner, sections.left, sections.right, usable, len(hairs), doubt_px, look
     )
