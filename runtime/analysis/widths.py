@@ -60,8 +60,8 @@ LIGHT_ADDED_PX, LIGHT_ADDED_SHARE, LIGHT_WIDTH_PX, LIGHT_RANGE_PX = 0.55, 0.86, 
 BLURRED_SPREADS = 1.5  # a hair whose point spread is so many times the frame's is far out of focus: it is looked at again, more widely
 RESOLVED_SPREADS = 1.5  # below this many σ of the point spread width and contrast look alike
 
-# standard errors, such that 60 to 76 % of the true diameters lie within one of them on rendered frames: of device.simulated where the mask is
-# given; where a segmenter finds it, that renderer and another one were weighed against each other, for on them the errors differ
+# standard errors, such that 60 to 76 % of the true diameters lie within one of them on rendered frames: of device.simulated where the mask
+# is given; where a segmenter finds it, that renderer and another one were weighed against each other, for on them the errors differ
 LEAST_ERROR_PX = 0.02
 FEW_SECTIONS = 5.0
 GIVEN_UNLIKE_ERROR = 0.18  # of a given mask: of the quartiles' distance of a hair's widths, and …
