@@ -43,7 +43,7 @@ TAPER_SECTIONS, TAPER_FIT = 10, 0.7  # a hair tapers all along where a line expl
 TAPER_BELOW, TAPER_UP_TO = 0.7, 1.4  # … and ends below this share of where it begins, which is no more than so many usual hairs
 TAPER_BODY = 0.8  # of the middle of its thicker half: what is as wide is the body
 LOWER_PERCENT = 40.0
-SEVERAL_WIDTHS, LOWEST_PERCENT = 1.2, 8.0  # what is wider than so many of the frame's usual hairs is several wherever it is not narrowest
+SEVERAL_WIDTHS, LOWEST_PERCENT = 1.2, 6.0  # what is wider than so many of the frame's usual hairs is several wherever it is not narrowest
 ALIKE_SHARE, ALIKE_SECTIONS = 0.08, 20  # but several hairs are not equally wide together all along
 NEAR_SHARE, NEAR_PX = 0.12, 0.4  # sections so near to the lower ones measure the same hair
 
@@ -51,7 +51,7 @@ GIVEN_DOUBT_PX, DOUBT_PX = 0.03, 1.5  # how far a given mask's edges may be off:
 SEEN_DOUBT_PX, BLURRED_DOUBT_PX = 0.6, 2.0  # how far a segmenter's may be off, and those of a hair far out of focus
 FRAME_FITS = 1.0  # how many of its own fits the frame's typical correction counts for on each hair
 MIN_FRAME_FITS = 3
-FIT_WEIGHT = 0.8  # of what the picture says against what a segmenter's mask says
+FIT_WEIGHT = 0.7  # of what the picture says against what a segmenter's mask says
 # a shaft lighter than its skin is as dark as that at its flanks: masks end inside of it, the farther the wider it is, and bars do not fit
 # (px and px per e-fold of the width: median regression on the light hairs of rendered frames)
 LIGHT_LEVELS = 4.0
@@ -68,7 +68,7 @@ GIVEN_UNLIKE_ERROR = 0.18  # of a given mask: of the quartiles' distance of a ha
 GIVEN_FEW_ERROR = 0.12  # … of the diameter, for no section at all; half as much for FEW_SECTIONS
 MOVED_ERROR = 0.2  # of a segmenter's: of how far the diameter lies from the middle of all sections, …
 FEW_ERROR = 0.03  # … of the diameter, for no section at all, …
-DOUBT_ERROR = 0.4  # … for a mask that cannot be relied on at all, …
+DOUBT_ERROR = 0.38  # … for a mask that cannot be relied on at all, …
 UNSEEN_ERROR = 0.10  # … and where the picture shows no bar anywhere
 
 
