@@ -91,8 +91,9 @@ def test_count_errors_grow_with_doubt() -> None:
     sure = [hair((0, 0), (50, 50)) for _ in range(10)]
     doubtful = [replace(path, confidence=0.6) for path in sure]
     assert figures.hair_count_std([]) > 0
-    assert figures.hair_count_std(doubtful) == pytest.approx(np.hypot(4.0, 0.5))
-    assert figures.hair_count_std(doubtful) > figures.hair_count_std(doubtful[:2]) > figures.hair_count_std(sure)
+    assert figures.hair_count_std(doubtful) == pytest.approx(np.sqrt((1.1 * 4.0) ** 2 + 0.46**2 * len(doubtful) + 0.25))
+    assert figures.hair_count_std(doubtful) > figures.hair_count_std(sure) > figures.hair_count_std(sure[:2])
+    assert figures.hair_count_std(doubtful) > figures.hair_count_std(doubtful[:2])
     ostia = [Ostium(1.0, 1.0, (0,))]
     assert figures.follicle_count_std(ostia, doubtful) > figures.follicle_count_std([], [])
     assert figures.relative_std(NO_SCALE) == 0.0

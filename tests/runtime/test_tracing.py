@@ -94,7 +94,7 @@ def fan(seed: int, count: int) -> list[Stroke]:
 
 @pytest.mark.parametrize(("reliability", "found"), [(1.0, 9), (0.5, 8)])
 def test_a_hair_lost_in_a_tangle_is_found_in_what_the_others_leave_of_a_reliable_mask(reliability: float, found: int) -> None:
-    strokes = fan(49, 9)
+    strokes = fan(17, 9)
     mask, picture = drawn(strokes)
     hairs = trace_hairs(skeleton_graph(mask), mask, picture, reliability)
     assert len(hairs) == found
