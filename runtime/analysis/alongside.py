@@ -17,6 +17,8 @@ from runtime.analysis.courses import Courses, runs
 from runtime.analysis.hairs import HairPath
 from runtime.analysis.skeleton import Floats, Ints
 
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+
 EXCESS_IRREGULAR = 4.0  # the share is larger by this many times the mask's irregularity
 EXCESS_WIDTHS = 0.6  # a stretch wider than its hair by more than this share of a hair's width holds another
 EXCESS_MIN_PX = 2.5  # … and this much: the mask's edges jump by a pixel each
@@ -56,15 +58,18 @@ def running_beside(paths: tuple[HairPath, ...], breadth: Breadth, shape: tuple[i
     wide[:] = False
     wide[candidates] = excess[candidates] > least[candidates]
     found: list[HairPath] = []
-    tips = hairs.points[np.stack([hairs.offsets[:-1], hairs.offsets[1:] - 1], axis=1)]
+    boxes: list[Box] = []
+    tips = hairs.points[np.stack([hairs.offsets[:-1], hairs.offsets[1:] - 1], axis=1).ravel()]
     for k, points in _beside(*_long_runs(wide, hairs, length), breadth, own, np.array([shape[1] - 1, shape[0] - 1])):
         near = CLAIM_WIDTHS * float(own[k])
-        if _goes_on(points, np.delete(tips, k, axis=0).reshape(-1, 2), near) or _known(points, found, near):
+        ends = _within(tips, points, near)
+        if _goes_on(points, tips[ends[ends // 2 != k]], near) or _known(points, found, boxes, near):
             continue
         steps = np.hypot(*np.diff(points, axis=0).T)
         if steps.max() > LEAP_PX:  # on the outside of a sharp bend the sections fan out: no hair bends so
             continue
         along = float(steps.sum())
+        boxes.append(_box(points))
         found.append(replace(paths[k], points=points, widths_px=np.full(len(points), own[k]), diameter_px=float(own[k]), length_px=along))
     return tuple(found)
 
@@ -88,9 +93,24 @@ def _goes_on(points: Floats, tips: Floats, near: float) -> bool:
     return bool((_distances(points, tips) < near).any())
 
 
-def _known(points: Floats, found: list[HairPath], near: float) -> bool:
-    """Whether most of the stretch is one that was found from the other side."""
-    return any((_distances(points, path.points).min(1) < near).mean() > 0.5 for path in found)
+def _known(points: Floats, found: list[HairPath], boxes: list[Box], near: float) -> bool:
+    """Whether most of the stretch is one that was found from the other side; `boxes` are those around the courses of `found`."""
+    left, top, right, bottom = _box(points)
+    for path, (first, upper, last, lower) in zip(found, boxes, strict=True):
+        apart = first - near >= right or left >= last + near or upper - near >= bottom or top >= lower + near
+        if not apart and (_distances(points, path.points).min(1) < near).mean() > 0.5:
+            return True
+    return False
+
+
+def _box(points: Floats) -> Box:
+    """Left, top, right and bottom of the upright box around `points` (n, 2)."""
+    return (*points.min(0).tolist(), *points.max(0).tolist())
+
+
+def _within(places: Floats, points: Floats, near: float) -> Ints:
+    """Which of `places` (m, 2) lie in the upright box around `points` and `near` px more: what is elsewhere need not be measured."""
+    return np.flatnonzero(((places > points.min(0) - near) & (places < points.max(0) + near)).all(1))
 
 
 def _distances(one: Floats, other: Floats) -> Floats:

@@ -2,7 +2,8 @@
 
 A logistic regression on 3,600 hairs found in 90 rendered frames of device.simulated (30 of each kind, seeds 950000 on, 2026-11-22), with
 true masks (reliability 1) and with those of the network and the classical mask together: whether a found hair matches a true hair
-that counts (half of its points within half its width + 2 px, one to one). Rendered frames are not patients: a real frame may well be harder.
+that counts (half of its points within half its width + 2 px, one to one). Rendered frames are not patients: a real frame may well be
+harder.
 """
 
 from __future__ import annotations

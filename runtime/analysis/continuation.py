@@ -26,7 +26,9 @@ GAP_OVER_SEEN = 4.0  # … but what is hidden must be little against what is see
 REACH_PX = 24.0  # looked for beyond the reach in hair widths that is asked for
 REACH_PERCENTILE = 90.0  # of all ends' reaches, the farthest looked for: one blob must not make every end a neighbour
 FACING = -0.5  # ends face one another below this product of their directions
-MOST_AT_ONCE = 1200  # of more ends a table of all pairs costs more than a search tree
+FEW_ENDS = 500  # of up to so many ends a table of all pairs is quickest
+MOST_AT_ONCE = 1200  # of more the table would be too large; between the two it is made where …
+NEAR_SHARE = 0.05  # … the reach, squared, is more than this share of the area in which the ends lie: a tree would spare little
 FEW_LINKS = 6
 Link = tuple[int, int, float]  # two ends and what joining them gains
 UNMATCHED = 6.0  # what leaving one end unmatched costs; a pair may cost up to twice that
@@ -59,8 +61,11 @@ def _candidates(ends: Ends, node: Ints, reach_widths: float) -> tuple[Ints, Ints
     farthest = percentile(reach, REACH_PERCENTILE)
     reach = np.minimum(reach, farthest)
     direction = ends.direction[open_ends]
-    if len(open_ends) <= MOST_AT_ONCE:
-        a, b = np.divmod(np.flatnonzero(direction @ direction.T < FACING), len(at))
+    spread = at.max(0) - at.min(0)
+    if len(open_ends) <= FEW_ENDS or (len(open_ends) <= MOST_AT_ONCE and farthest**2 > NEAR_SHARE * float(spread[0] * spread[1])):
+        pair = np.flatnonzero(direction @ direction.T < FACING)
+        a = pair // len(at)
+        b = pair - a * len(at)
         once = a < b
         a, b = a[once], b[once]
     else:

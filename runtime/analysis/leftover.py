@@ -9,8 +9,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from runtime.analysis.breadth import single_widths, usual_width
+from runtime.analysis.courses import courses_of
 from runtime.analysis.hairs import HairPath
 from runtime.analysis.pieces import boxed
 from runtime.analysis.skeleton import Floats
@@ -44,6 +46,10 @@ def unexplained(paths: tuple[HairPath, ...], own: Floats, mask: NDArray[np.bool_
     return left, usual
 
 
-def ends_near(points: Floats, tips: Floats, near_px: float) -> bool:
-    """Whether one of `tips` (m, 2), where other hairs end, lies within `near_px` of the course `points` (n, 2): there that hair goes on."""
-    return bool((np.hypot(points[:, None, 0] - tips[:, 0], points[:, None, 1] - tips[:, 1]) < near_px).any())
+def where_hairs_end(paths: tuple[HairPath, ...], tips: Floats, near_px: float) -> NDArray[np.bool_]:
+    """Of `paths`, at least one, whether one of `tips` (m, 2), where other hairs end, lies within `near_px` of its course: there that hair
+    goes on; bool (paths,).
+    """
+    hairs = courses_of(paths)
+    apart = cKDTree(tips).query(hairs.points, distance_upper_bound=near_px)[0]
+    return np.asarray(np.bincount(hairs.owner[np.isfinite(apart)], minlength=len(hairs)) > 0)

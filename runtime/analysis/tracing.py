@@ -14,7 +14,7 @@ from runtime.analysis.confidence import with_confidence
 from runtime.analysis.continuation import continuations
 from runtime.analysis.courses import percentiles
 from runtime.analysis.hairs import HairPath
-from runtime.analysis.leftover import ends_near, unexplained
+from runtime.analysis.leftover import unexplained, where_hairs_end
 from runtime.analysis.skeleton import BORDER, Floats, Ints, SkeletonGraph, arc_lengths, skeleton_graph
 from runtime.analysis.strands import STEP_PX, Strands, along, fit_ends, frame_bend, resampled, strands_of
 
@@ -78,8 +78,11 @@ def _left_over(hairs: tuple[HairPath, ...], own: Floats, mask: NDArray[np.bool_]
         return ()
     strands = _continued(strands, mask, image)
     more = _distinct(strands, np.ones(len(strands.points), bool), mask.shape)
+    if not more:
+        return ()
     tips = np.concatenate([[path.points[0], path.points[-1]] for path in hairs])
-    return tuple(hair for hair in more if not ends_near(hair.points, tips, NEAR_WIDTHS * usual))
+    claimed = where_hairs_end(more, tips, NEAR_WIDTHS * usual).tolist()
+    return tuple(hair for hair, goes_on in zip(more, claimed, strict=True) if not goes_on)
 
 
 def strand_colours(strands: Strands, image: NDArray[np.uint8]) -> Floats:
