@@ -31,7 +31,7 @@ PASSING_WIDTHS = 3.0  # hair that passes a peak so near may hide a root there; f
 PEAK_RING_WIDTHS = 2.5
 HAIRS_MOST = 100  # the more hairs, the more roots they hide; frames with more than that were not measured
 PEAK_EVIDENCE = ("heat", "hair around", "hairs", "hair along growth", "spread")
-PEAK_WEIGHTS, PEAK_PRIOR = np.array([1.761, 3.212, 1.299, 2.312, -0.213]), -5.283  # measured together with those of roots.py
+PEAK_WEIGHTS, PEAK_PRIOR = np.array([1.676, 3.915, 1.219, 2.233, -0.225]), -5.280  # measured together with those of roots.py
 SPREAD_LEAST, SPREAD_SCALE = 0.1, 20.0
 EMPTY_LEAST = 0.5  # probability of an opening that no hair grows from
 
