@@ -3,6 +3,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from runtime.analysis.follicles import find_follicles
 from runtime.analysis.hairs import HairPath, Ostium
@@ -118,3 +120,31 @@ def test_no_hair_is_rooted_in_two_openings() -> None:
     rooted = [k for ostium in ostia for k in ostium.hairs]
     assert len(rooted) == len(set(rooted))
     assert sorted(rooted) == [k for k, hair in enumerate(hairs) if hair.rooted]
+
+
+PLACE = st.tuples(st.integers(-30, 350), st.integers(-30, 270))
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.tuples(PLACE, PLACE), max_size=14), st.lists(PLACE, max_size=10), st.sampled_from([0.0, 1.0, np.nan]))
+def test_every_rooted_hair_has_one_opening_whatever_is_seen(
+    hairs: list[tuple[tuple[int, int], tuple[int, int]]], openings: list[tuple[int, int]], elsewhere: float
+) -> None:
+    paths = []
+    for a, b in hairs:
+        points = np.linspace(a, b, 12).astype(float)
+        paths.append(
+            HairPath(points, np.full(12, np.nan), float("nan"), float("nan"), float(np.hypot(*(points[-1] - points[0]))), False, 0.5)
+        )
+    heat = heat_of((240, 320), openings)
+    heat[:20, :20] = elsewhere
+    mask = np.zeros((240, 320), bool)
+    turned, ostia = find_follicles(
+        tuple(paths), np.full((240, 320, 3), SKIN, np.uint8), Segmentation(mask, None, 0.0, True, ostium_probability=heat)
+    )
+    assert len(turned) == len(paths)
+    for before, after in zip(paths, turned, strict=True):
+        assert any(np.array_equal(after.points, before.points[::way]) for way in (1, -1))
+    rooted = sorted(k for ostium in ostia for k in ostium.hairs)
+    assert rooted == [k for k, hair in enumerate(turned) if hair.rooted]
+    assert all(np.isfinite([ostium.x, ostium.y]).all() for ostium in ostia)
