@@ -26,7 +26,7 @@ UM_PER_CM = 1e4
 
 FINDING_ERROR_HAIRS = 0.5  # what no frame is free of
 DOUBT_SHARE, MISSING_ERROR = 1.1, 0.46
-FOLLICLE_DOUBT = 2.0  # roots are in doubt by this much more than hairs: measured as HairPath.confidence was
+FOLLICLE_DOUBT, HIDDEN_DOUBT = 0.2, 0.05  # variance, in openings, that each opening with hair and each hair adds
 BORDER_PX = 3.0  # a course that ends this near to the border meets it
 
 
@@ -40,10 +40,12 @@ def hair_count_std(paths: Sequence[HairPath]) -> float:
 
 
 def follicle_count_std(ostia: Sequence[Ostium], paths: Sequence[HairPath]) -> float:
-    """Standard error of finding the openings of a frame: each hair's end in the frame may be a root taken for a tip or the reverse."""
-    share = _doubtful(paths) / max(len(paths), 1)
-    unrooted = sum(not path.rooted and not path.entering for path in paths)
-    return float(np.sqrt((FOLLICLE_DOUBT * share * len(ostia)) ** 2 + share * unrooted + FINDING_ERROR_HAIRS**2))
+    """Standard error of finding the openings of a frame: of those with hair any may be none, and every hair may hide one.
+
+    By quantile regression (0.68) of the errors on 464 rendered frames of device.simulated.
+    """
+    with_hair = sum(bool(ostium.hairs) for ostium in ostia)
+    return float(np.sqrt(FOLLICLE_DOUBT * with_hair + HIDDEN_DOUBT * len(paths) + FINDING_ERROR_HAIRS**2))
 
 
 def _doubtful(paths: Sequence[HairPath]) -> float:

@@ -95,5 +95,6 @@ def test_count_errors_grow_with_doubt() -> None:
     assert figures.hair_count_std(doubtful) > figures.hair_count_std(sure) > figures.hair_count_std(sure[:2])
     assert figures.hair_count_std(doubtful) > figures.hair_count_std(doubtful[:2])
     ostia = [Ostium(1.0, 1.0, (0,))]
-    assert figures.follicle_count_std(ostia, doubtful) > figures.follicle_count_std([], [])
+    assert figures.follicle_count_std(ostia, doubtful) == pytest.approx(np.sqrt(0.2 + 0.05 * len(doubtful) + 0.25))
+    assert figures.follicle_count_std([Ostium(1.0, 1.0, ())], []) == figures.follicle_count_std([], []) > 0
     assert figures.relative_std(NO_SCALE) == 0.0
