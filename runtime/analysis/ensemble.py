@@ -7,6 +7,8 @@ hair that the classical mask cannot see stays; the classical mask alone never do
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +17,8 @@ from runtime.analysis.learned import LearnedSegmenter, hair_pieces
 from runtime.analysis.segmentation import Segmentation
 from runtime.analysis.slits import without_slits
 
+READINGS = (1.0, 0.9, 1.1)
+"""Shares of the network's threshold at which the mean is read."""
 VETO = 0.15
 """The mean is at most this much above the network's own probability: what that one denies, the rim of a hood say, is no hair."""
 
@@ -44,19 +48,18 @@ class EnsembleSegmenter:
         learned, classical = self._learned.segment(image), self._classical.segment(image)
         own = _soft(learned)
         soft = np.asarray(np.minimum((own + _soft(classical)) * np.float32(0.5), own + np.float32(VETO)), np.float32)
-        mask, faint = hair_pieces(soft, self._learned.threshold), learned.faint
-        if faint is not None and faint.any():
-            seen, mask = mask, hair_pieces(np.where(faint, np.float32(0), soft), self._learned.threshold)
-            faint = seen & ~mask
-        mask, soft = without_slits(mask, soft, image)
-        return Segmentation(
-            mask=mask,
-            probability=soft,
-            reliability=learned.reliability,
-            unfamiliar=learned.unfamiliar,
-            ostium_probability=learned.ostium_probability,
-            faint=faint,
-        )
+        first, *others = (_read(soft, learned, share * self._learned.threshold, image) for share in READINGS)
+        return replace(first, others=tuple(others))
+
+
+def _read(soft: NDArray[np.float32], learned: Segmentation, threshold: float, image: NDArray[np.uint8]) -> Segmentation:
+    """What is hair where `soft`, float32 (height, width), reaches `threshold`; all else is as `learned` has it."""
+    mask, faint = hair_pieces(soft, threshold), learned.faint
+    if faint is not None and faint.any():
+        seen, mask = mask, hair_pieces(np.where(faint, np.float32(0), soft), threshold)
+        faint = seen & ~mask
+    mask, soft = without_slits(mask, soft, image)
+    return replace(learned, mask=mask, probability=soft, faint=faint)
 
 
 def _soft(found: Segmentation) -> NDArray[np.float32]:

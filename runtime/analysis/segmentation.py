@@ -22,6 +22,8 @@ class Segmentation:
         unfamiliar: the frame is unlike anything the segmenter was made for.
         ostium_probability: float32 (height, width), heat map of follicle openings, or None.
         faint: bool (height, width), hair that is seen by its gloss or colour and does not count; None where the segmenter cannot tell.
+        others: the same soft mask read with other thresholds. Where two hairs touch or a thin one is nearly lost, one threshold decides
+            on a hair more or less: of several readings the one with the middle count is steadier.
     """
 
     mask: Mask
@@ -30,6 +32,7 @@ class Segmentation:
     unfamiliar: bool
     ostium_probability: NDArray[np.float32] | None = None
     faint: Mask | None = None
+    others: tuple[Segmentation, ...] = ()
 
 
 class Segmenter(Protocol):
