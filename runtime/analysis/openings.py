@@ -8,7 +8,6 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from runtime.analysis.segmentation import Mask
 from runtime.analysis.skeleton import Floats
@@ -68,12 +67,17 @@ class Heat:
         side = 2 * round(PEAK_SPACING_PX / 2 * max(1.0, 2 * max(few.shape) / PEAK_FIELD_PX)) + 1
         rows, columns = np.nonzero((few >= cv2.dilate(few, np.ones((side, side), np.uint8))) & (few >= least))
         order = np.argsort(-few[rows, columns], kind="stable")
-        found = np.stack([columns, rows], axis=1)[order].astype(np.float64) * 2
-        # a plateau has many equal peaks: the first of those within the spacing stands for it
-        kept = np.ones(len(found), np.bool_)
-        for stronger, weaker in sorted(cKDTree(found).query_pairs(side, p=np.inf)) if len(found) else ():
-            kept[weaker] &= not kept[stronger]
-        return found[kept], log_odds(few[rows, columns][order][kept].astype(np.float64))
+        rows, columns = rows[order], columns[order]
+        # a plateau has many equal peaks: the first of those within the spacing stands for it. Asked for by places, not by pairs: a map
+        # that is the same all over has as many peaks as pixels
+        near, taken = side // 2, np.zeros(few.shape, np.bool_)
+        kept: list[int] = []
+        for number, (row, column) in enumerate(zip(rows.tolist(), columns.tolist(), strict=True)):
+            if not taken[row, column]:
+                taken[max(0, row - near) : row + near + 1, max(0, column - near) : column + near + 1] = True
+                kept.append(number)
+        rows, columns = rows[kept], columns[kept]
+        return np.stack([columns, rows], axis=1).astype(np.float64) * 2, log_odds(few[rows, columns].astype(np.float64))
 
     def spread(self, least: float) -> float:
         """Share of the picture in which the probability of an opening is above `least`."""

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.analysis.openings import Heat, arms
+from runtime.analysis.openings import PEAK_SPACING_PX, Heat, arms
 
 
 def _spot(shape: tuple[int, int], x: float, y: float, height: float = 0.9, sigma: float = 5.0) -> np.ndarray:
@@ -45,6 +45,15 @@ def test_a_plateau_has_one_peak_and_a_weak_spot_none():
     assert len(Heat.of(heat).peaks(0.5)[0]) == 1
     assert len(Heat.of(_spot((100, 100), 50, 50, height=0.3)).peaks(0.5)[0]) == 0
     assert Heat.of(np.zeros((1, 1), np.float32)).peaks(0.5)[0].shape == (0, 2)
+
+
+@pytest.mark.parametrize("heat", [np.ones((480, 640), np.float32), np.add.outer(np.arange(480), np.arange(640)) // 8 % 2 * np.float32(0.7)])
+def test_a_map_that_is_the_same_all_over_has_peaks_apart_from_one_another(heat):
+    where, _ = Heat.of(heat).peaks(0.5)
+    apart = np.abs(where[:, None] - where).max(2)
+    np.fill_diagonal(apart, np.inf)
+    assert 10 < len(where) <= 480 * 640 / PEAK_SPACING_PX**2
+    assert apart.min() > PEAK_SPACING_PX
 
 
 def test_peaks_come_strongest_first_with_their_odds():
