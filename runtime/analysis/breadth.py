@@ -14,7 +14,8 @@ from runtime.analysis.sections import REMAP_ROWS, normals
 from runtime.analysis.skeleton import Floats, Ints
 
 LOOK_STEP_PX = 1.0
-LOOK_WIDTHS = 2.5  # sections reach this many hair widths to either side
+LOOK_WIDTHS = 2.5  # sections reach this many hair widths to either side …
+LOOK_MOST_PX = 300.0  # … of hair up to 120 px wide: of a blob, which is none, every section of the frame would be as long
 USUAL_PERCENTILE = 60.0  # of the hairs' widths: the frame's usual terminal hair, vellus hair left below
 GROWN_WIDTHS = 1.6  # what is wider than this many of the frame's usual hairs is taken for several of them
 MIN_SECTIONS = 4  # fewer tell nothing of a hair
@@ -69,7 +70,7 @@ def breadth_of(paths: tuple[HairPath, ...], mask: NDArray[np.bool_]) -> Breadth:
     hairs = courses_of(paths)
     normal = normals(hairs.points, hairs.owner)
     rough = hairs.rough_widths()
-    half = LOOK_WIDTHS * np.maximum(rough, usual_width(rough))[hairs.owner]
+    half = np.minimum(LOOK_WIDTHS * np.maximum(rough, usual_width(rough)), LOOK_MOST_PX)[hairs.owner]
     left, right = mask_reach(hairs.points, normal, half, mask)
     return Breadth(hairs, normal, left, right)
 

@@ -19,6 +19,7 @@ from runtime.analysis.skeleton import Floats
 
 COVER_WIDTHS = 1.15  # a hair takes so much of its width out of the mask: courses are a little off
 THIN_WIDTHS = 0.6  # of the usual hair's width: what is left and thinner than this is the rim of a hair that was found
+THIN_MOST_PX = 72.0  # no hair is wider than 120 px at these magnifications, and the time to look grows with the square of this
 SUBPIXEL_BITS = 3
 
 
@@ -33,7 +34,7 @@ def unexplained(paths: tuple[HairPath, ...], own: Floats, mask: NDArray[np.bool_
     for path, width in zip(paths, np.rint(COVER_WIDTHS * single_widths(own, usual)).astype(int).tolist(), strict=True):
         course = np.rint(path.points * 2**SUBPIXEL_BITS).astype(np.int32)
         cv2.polylines(rest, [course], False, 0, max(1, width), cv2.LINE_8, SUBPIXEL_BITS)
-    size = max(2, round(THIN_WIDTHS * usual))
+    size = max(2, round(min(THIN_WIDTHS * usual, THIN_MOST_PX)))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
     thick = np.asarray(cv2.morphologyEx(rest, cv2.MORPH_OPEN, disc), np.uint8).view(np.bool_)
     labels, box = boxed(thick, 8)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.analysis.breadth import breadth_of, mask_reach, single_widths
+from runtime.analysis.breadth import LOOK_MOST_PX, breadth_of, mask_reach, single_widths
 from runtime.analysis.hairs import HairPath
 from tests.runtime.strokes import drawn
 
@@ -34,6 +34,12 @@ def test_off_the_mask_there_is_no_width_and_beyond_reach_it_is_cut_off() -> None
     left, right = mask_reach(points, normal, np.array([15.0, 15.0]), mask)
     assert np.isnan([left[0], right[0]]).all()
     assert left[1] == pytest.approx(-10.5, abs=0.1) and right[1] == pytest.approx(15.0)
+
+
+def test_a_blob_is_not_looked_at_all_over() -> None:
+    mask = np.ones((800, 800), bool)
+    breadth = breadth_of((straight((400, 380), (400, 420), 500.0),), mask)
+    assert breadth.width == pytest.approx(2 * LOOK_MOST_PX)
 
 
 def test_what_must_be_several_hairs_is_taken_for_one_of_usual_width() -> None:

@@ -113,6 +113,15 @@ def test_what_is_unexplained_is_the_hair_that_was_not_found() -> None:
     assert not unexplained(known, breadth_of(known, mask).own(25.0), mask, 24.0)[0].any()
 
 
+def test_the_rim_of_a_blob_is_looked_at_no_longer_than_that_of_the_widest_hair() -> None:
+    mask = np.zeros((400, 400), bool)
+    mask[:250] = mask[300:390] = True  # a blob of 250 px, and what is left of another
+    known = traced(mask[:290])
+    rest, usual = unexplained(known, np.array([250.0] * len(known)), mask, 24.0)
+    assert usual == 250
+    assert rest[345, 100:300].all()
+
+
 def test_confidence_grows_with_length_and_with_the_masks_reliability() -> None:
     mask, picture = drawn([([(20, 60), (300, 70)], 8), ([(20, 160), (60, 160)], 8)])
     relied, doubted = (trace_hairs(skeleton_graph(mask), mask, picture, trust) for trust in (1.0, 0.6))
