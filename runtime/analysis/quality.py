@@ -64,7 +64,7 @@ def assess(
         reasons.append("blurred")
     if coverage > TOO_MUCH_HAIR:
         reasons.append("too much hair to count")
-    if share is not None and not np.isfinite(share.sum()):  # one pixel that is not finite makes the sum so
+    if share is not None and not np.isfinite(cv2.sumElems(share)[0]):  # one pixel that is not finite makes the sum so
         reasons.append("hair mask incomplete")
     return Quality(ok=not reasons, reasons=reasons, sharpness=round(sharpness, 4), exposure=exposure, hair_coverage=coverage)
 

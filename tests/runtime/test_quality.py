@@ -88,6 +88,8 @@ def test_a_soft_mask_that_is_no_number_somewhere_is_a_reason(value: float) -> No
     assert assess(image, mask, share=share).ok
     share[200, 300] = value
     assert assess(image, mask, share=share).reasons == ["hair mask incomplete"]
+    share[100, 200] = -value
+    assert assess(image, mask, share=share).reasons == ["hair mask incomplete"]
 
 
 def test_the_page_has_words_for_every_reason() -> None:
