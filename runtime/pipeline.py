@@ -38,14 +38,24 @@ class StageClock:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time what runs inside."""
+        """Time what runs inside; what a stage takes in several goes is summed."""
         began = time.perf_counter()
         yield
-        self.ms[name] = round((time.perf_counter() - began) * 1e3, 3)
+        self.ms[name] = round(self.ms.get(name, 0.0) + (time.perf_counter() - began) * 1e3, 3)
 
     def done(self) -> dict[str, float]:
         """All stages and their `total` since the clock was made."""
         return self.ms | {"total": round((time.perf_counter() - self._began) * 1e3, 3)}
+
+
+def _traced(found: Segmentation, image: NDArray[np.uint8], clock: StageClock) -> tuple[HairPath, ...]:
+    """The hairs of one reading of a picture that count, their widths measured."""
+    with clock.stage("skeleton"):
+        graph = skeleton.skeleton_graph(found.mask)
+    with clock.stage("hairs"):
+        paths = tracing.trace_hairs(graph, found.mask, image, found.reliability)
+    with clock.stage("widths"):
+        return visibility.visible_hairs(widths.measure_widths(paths, image, found), image, found)
 
 
 def analyse(
@@ -79,8 +89,8 @@ def analyse(
             found, segmenter_name = segmentation, "given"
         else:
             found, segmenter_name = segmentation.segment(image), segmentation.name
-        if not np.isfinite(found.reliability):  # a network that gave no number: nothing of it is to be trusted
-            found = replace(found, reliability=0.0)
+        if not 0.0 <= found.reliability <= 1.0:  # a network that gave no number is not to be trusted at all
+            found = replace(found, reliability=min(max(found.reliability, 0.0), 1.0) if np.isfinite(found.reliability) else 0.0)
     if found.mask.shape != (height, width):
         raise PictureError(
             f"{name}: the mask is {found.mask.shape[1]}×{found.mask.shape[0]} px, the picture {width}×{height}: "
@@ -88,12 +98,9 @@ def analyse(
         )
     with clock.stage("quality"):
         frame_quality = quality.assess(image, found.mask, share=found.probability)
-    with clock.stage("skeleton"):
-        graph = skeleton.skeleton_graph(found.mask)
-    with clock.stage("hairs"):
-        paths = tracing.trace_hairs(graph, found.mask, image, found.reliability)
-    with clock.stage("widths"):
-        paths = visibility.visible_hairs(widths.measure_widths(paths, image, found), image, found)
+    readings = [(reading, _traced(reading, image, clock)) for reading in (found, *found.others)]
+    middle = sorted(len(paths) for _, paths in readings)[len(readings) // 2]
+    found, paths = next((reading, paths) for reading, paths in readings if len(paths) == middle)
     with clock.stage("follicles"):
         paths, ostia = follicles.find_follicles(paths, image, found)
     with clock.stage("paper"):
