@@ -98,7 +98,8 @@ def analyse(
         )
     with clock.stage("quality"):
         frame_quality = quality.assess(image, found.mask, share=found.probability)
-    readings = [(reading, _traced(reading, image, clock)) for reading in (found, *found.others)]
+    others = (replace(other, reliability=found.reliability) for other in found.others)  # of the same soft mask
+    readings = [(reading, _traced(reading, image, clock)) for reading in (found, *others)]
     middle = sorted(len(paths) for _, paths in readings)[len(readings) // 2]
     found, paths = next((reading, paths) for reading, paths in readings if len(paths) == middle)
     with clock.stage("follicles"):

@@ -1,5 +1,7 @@
 """The whole of the analysis on pictures whose every number is known, and on pictures that hold nothing to measure."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -124,6 +126,16 @@ def test_nan_in_a_soft_mask_is_survived(five):
     lost = analyse(picture, name="lost", segmentation=Segmentation(soft >= 0.5, soft, float("nan"), True))
     assert (lost.hair_count, lost.segmentation.reliability) == (0, 0.0)
     assert "hair mask incomplete" in lost.quality.reasons
+
+
+@pytest.mark.parametrize(("said", "kept"), [(5.0, 1.0), (-1.0, 0.0), (float("inf"), 0.0), (float("nan"), 0.0)])
+def test_a_reliability_that_is_none_is_survived(five, said, kept):
+    picture, mask = five
+    bare = Segmentation(np.zeros_like(mask), np.zeros(mask.shape, np.float32), said, False)
+    hairy = replace(bare, mask=mask, probability=mask.astype(np.float32))
+    for found in (hairy, replace(bare, others=(hairy, hairy))):
+        m = analyse(picture, name="x", segmentation=found)
+        assert (m.hair_count, m.segmentation.reliability) == (5, kept)
 
 
 def test_what_cannot_be_measured_is_refused_by_name(five):
