@@ -105,6 +105,7 @@ def measure_widths(paths: tuple[HairPath, ...], image: NDArray[np.uint8], segmen
     unresolved = diameter < limit
     most = np.where(unresolved, np.maximum(limit, diameter + 2 * std), np.nan)
     diameter, std = np.where(unresolved, np.nan, diameter), np.where(unresolved, np.nan, std)
+    widths = np.where(widths > 0, widths, np.nan)  # a section of which its correction leaves nothing has no width that is known
     return tuple(
         replace(
             path,

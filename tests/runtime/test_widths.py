@@ -179,6 +179,19 @@ def test_odd_hairs_have_a_defined_result(points: list[tuple[float, float]], soft
         assert np.isnan(hair.diameter_px) or hair.diameter_px_std > 0
 
 
+def test_a_section_of_which_nothing_is_left_has_no_width() -> None:
+    rows = [40.0 * k + 30 for k in range(4)]
+    mask, _ = drawn([([(20, y), (300, y)], 9) for y in rows] + [([(20, 200), (300, 200)], 1)])
+    _, picture = drawn([([(20, y), (300, y)], 7) for y in rows])
+    paths = tuple(hair_of([(float(x), y) for x in range(24, 296, 4)], width) for y, width in [*((y, 9) for y in rows), (200.0, 1)])
+    doubtful = replace(given_mask(mask), reliability=0.2)
+    *others, thin = measure_widths(paths, cv2.GaussianBlur(picture, (0, 0), 0.8), doubtful)
+    assert all(hair.diameter_px < 7.9 for hair in others)
+    assert np.isnan(thin.diameter_px)
+    assert thin.diameter_px_max > 0
+    assert np.isnan(thin.widths_px).all()
+
+
 def test_no_hair_has_no_width() -> None:
     picture = np.zeros((20, 20, 3), np.uint8)
     assert measure_widths((), picture, given_mask(np.zeros((20, 20), bool))) == ()
