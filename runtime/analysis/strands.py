@@ -279,8 +279,3 @@ def frame_bend(strands: Strands) -> float:
 def is_open(node: Ints) -> NDArray[np.bool_]:
     """Ends at which a hair may go on: all but those at the picture's border."""
     return np.asarray(node != BORDER)
-
-
-def is_free(node: Ints) -> NDArray[np.bool_]:
-    """Ends where the strand stops inside the picture without meeting another."""
-    return np.asarray(node == FREE)
