@@ -179,20 +179,20 @@ def growth(
     with finder, one_thread(), _progress(messages) as progress:
         task = progress.add_task("time", total=frames * len({*larger, *fuller}))
         found = measure_growth(kind, seed, frames, finder, larger, fuller, lambda: progress.advance(task))
-    if picture is not None:
+    if as_json:
+        asked = {"kind": kind, "frames_per_load": frames, "first_seed": seed, "segmenter": finder.name, "segmenter_problem": finder.problem}
+        typer.echo(json.dumps({"bench": "growth", "machine": machine()} | asked | asdict(found), indent=2))
+    else:
+        console = Console(width=None if sys.stdout.isatty() else FILE_COLUMNS, highlight=False)
+        console.print(f"Rendered frames from seed {seed} on; hair found by {finder.name}.\n", markup=False)
+        for table in tables(found):
+            console.print(table, "")
+    if picture is not None:  # last: what was measured for minutes is told even where no picture can be written
         try:
             picture.write_text(as_svg(found), encoding="utf-8")
         except OSError as error:
             messages.print(f"{picture}: {error.strerror or error}: name a file in a folder that this user may write to", markup=False)
             raise typer.Exit(2) from error
-    if as_json:
-        asked = {"kind": kind, "frames_per_load": frames, "first_seed": seed, "segmenter": finder.name, "segmenter_problem": finder.problem}
-        typer.echo(json.dumps({"bench": "growth", "machine": machine()} | asked | asdict(found), indent=2))
-        return
-    console = Console(width=None if sys.stdout.isatty() else FILE_COLUMNS, highlight=False)
-    console.print(f"Rendered frames from seed {seed} on; hair found by {finder.name}.\n", markup=False)
-    for table in tables(found):
-        console.print(table, "")
 
 
 def _sizes(text: str) -> list[tuple[int, int]]:

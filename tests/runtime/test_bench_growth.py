@@ -112,6 +112,7 @@ def test_the_command_tells_machines_people_and_draws(tmp_path):
     people = CliRunner().invoke(app, [*asked, "--picture", str(tmp_path / "absent" / "growth.svg")])
     assert people.exit_code == 2
     assert "growth.svg: No such file or directory: name a file" in people.stderr
+    assert "160×120" in people.stdout  # what was measured is told all the same
 
 
 @pytest.mark.parametrize("sizes", ["640", "640x480", "640x480,640×480", "9x9,640x480", "640x480,9999x480", "640x-480,1x1", ""])
