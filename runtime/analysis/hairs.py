@@ -21,7 +21,6 @@ class HairPath:
         length_px: visible length.
         rooted: the hair's ostium lies in the frame.
         confidence: 0…1, how surely this is one hair.
-        entering: the course begins (or, unrooted, may begin) at the picture's border.
     """
 
     points: NDArray[np.float64]
@@ -31,7 +30,6 @@ class HairPath:
     length_px: float
     rooted: bool
     confidence: float
-    entering: bool = False
     diameter_px_max: float = float("nan")
 
 

@@ -15,7 +15,7 @@ from runtime.analysis.continuation import continuations
 from runtime.analysis.courses import percentiles
 from runtime.analysis.hairs import HairPath
 from runtime.analysis.leftover import unexplained, where_hairs_end
-from runtime.analysis.skeleton import BORDER, Floats, Ints, SkeletonGraph, arc_lengths, skeleton_graph
+from runtime.analysis.skeleton import Floats, Ints, SkeletonGraph, arc_lengths, skeleton_graph
 from runtime.analysis.strands import STEP_PX, Strands, along, fit_ends, frame_bend, resampled, strands_of
 
 SPACING_PX = 4.0
@@ -205,8 +205,7 @@ def _spaced(strands: Strands, points: Floats, chosen: Ints) -> tuple[HairPath, .
     pick = strands.offsets[chosen][which] + np.rint(place * ((sizes - 1) / (counts - 1))[which]).astype(np.int64)
     course, widths = points[pick], 2.0 * strands.radius_px[pick]
     diameters = percentiles(widths, which, len(chosen), 50.0).tolist()
-    border = (strands.node.reshape(-1, 2)[chosen] == BORDER).any(1).tolist()
     return tuple(
-        HairPath(course[first:stop], widths[first:stop], diameters[k], float("nan"), length, False, 1.0, border[k])
+        HairPath(course[first:stop], widths[first:stop], diameters[k], float("nan"), length, False, 1.0)
         for k, (first, stop, length) in enumerate(zip((stops - counts).tolist(), stops.tolist(), lengths.tolist(), strict=True))
     )
