@@ -104,6 +104,7 @@ def analyse(
     found, paths = next((reading, paths) for reading, paths in readings if len(paths) == middle)
     with clock.stage("follicles"):
         paths, ostia = follicles.find_follicles(paths, image, found)
+        ostia = visibility.empty_or_counted(ostia, paths, found)
     with clock.stage("paper"):
         features = paper_features(found.mask) if paper else None
     with clock.stage("figures"):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from runtime.analysis.contrast import GRID, reduced, shape_of, shape_within
 from runtime.analysis.courses import Courses, courses_of
-from runtime.analysis.hairs import HairPath
+from runtime.analysis.hairs import HairPath, Ostium
 from runtime.analysis.sections import normals, profiles
 from runtime.analysis.segmentation import Mask, Segmentation
 from runtime.analysis.skeleton import Floats
@@ -33,6 +33,10 @@ LEAST_HAIR = 25
 """Of 255: the share of hair from which a pixel of the grid shows hair."""
 LEAST_SKIN = 0.02
 """The share of skin around a point below which its level is not known."""
+OPENING_PX, OPENING_FIELD_PX = 9, 640
+"""Hair so near to an opening, of pictures 640 px wide, may grow from it."""
+COVER = 1.3
+"""So many widths are taken for the hair itself: courses are a little off."""
 RELIABLE = 0.84
 """In a mask that is to be relied on less, widths and skin are in doubt too: of pale hair on hard rendered frames, where that is so, more
 would be dropped wrongly than rightly."""
@@ -51,6 +55,30 @@ def visible_hairs(paths: tuple[HairPath, ...], image: NDArray[np.uint8], segment
     hair = segmentation.mask if segmentation.faint is None else segmentation.mask | segmentation.faint
     alike = np.abs(body_contrasts(paths, image, hair)) < COUNTED_CONTRAST
     return tuple(path for path, drop in zip(paths, alike.tolist(), strict=True) if not drop)
+
+
+def empty_or_counted(ostia: tuple[Ostium, ...], paths: tuple[HairPath, ...], segmentation: Segmentation) -> tuple[Ostium, ...]:
+    """`ostia` without those where hair is seen that does not count: they are not empty, and no hair of `paths` grows from them.
+
+    `paths` are the hairs that count.
+    """
+    empty = [ostium for ostium in ostia if not ostium.hairs]
+    if not empty:
+        return ostia
+    other = segmentation.mask.astype(np.uint8)
+    if segmentation.faint is not None:
+        other |= segmentation.faint.view(np.uint8)
+    for path in paths:
+        width = path.diameter_px if np.isfinite(path.diameter_px) else OPENING_PX
+        cv2.polylines(other, [np.rint(path.points).astype(np.int32)], False, 0, round(COVER * width) + 2)
+    reach = round(OPENING_PX * max(1.0, max(other.shape) / OPENING_FIELD_PX))
+    total = cv2.integral(other)
+    at = np.rint([(ostium.x, ostium.y) for ostium in empty]).astype(np.int64)
+    limit = np.array([other.shape[1], other.shape[0]])
+    (x0, y0), (x1, y1) = np.clip(at - reach, 0, limit).T, np.clip(at + reach + 1, 0, limit).T
+    seen = (total[y1, x1] - total[y0, x1] - total[y1, x0] + total[y0, x0]) >= reach
+    grown = {id(ostium) for ostium, hair in zip(empty, seen.tolist(), strict=True) if hair}
+    return tuple(ostium for ostium in ostia if id(ostium) not in grown)
 
 
 def body_contrasts(paths: tuple[HairPath, ...], image: NDArray[np.uint8], hair: Mask) -> Floats:

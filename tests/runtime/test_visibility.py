@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from device.simulated.scene import render_frame
-from runtime.analysis.hairs import HairPath
+from runtime.analysis.hairs import HairPath, Ostium
 from runtime.analysis.segmentation import Segmentation, given_mask
-from runtime.analysis.visibility import GLOSS_SHARE, LAMP_GREY, body_contrasts, visible_hairs
+from runtime.analysis.visibility import GLOSS_SHARE, LAMP_GREY, body_contrasts, empty_or_counted, visible_hairs
 from tests.runtime.strokes import distance
 
 HEIGHT, WIDTH = 240, 320
@@ -176,3 +176,19 @@ def test_dark_hair_of_a_rendered_scalp_counts() -> None:
     assert dark.sum() >= 10
     kept = visible_hairs(tuple(paths), frame.image, learned(frame.mask))
     assert sum(any(path is k for k in kept) for path, d in zip(paths, dark, strict=True) if d) == dark.sum()
+
+
+def test_an_opening_of_hair_that_does_not_count_is_not_empty():
+    mask = np.zeros((240, 320), bool)
+    mask[20:120, 100:108] = mask[20:120, 200:208] = True
+    kept = path_along((104.0, 20.0, 104.0, 119.0))
+    found = learned(mask)
+    own, other, bare = Ostium(104.0, 120.0, (0,)), Ostium(204.0, 121.0, ()), Ostium(40.0, 60.0, ())
+    passed = Ostium(104.0, 60.0, ())
+    ostia = (bare, passed, own, other)
+    assert empty_or_counted(ostia, (kept,), found) == (bare, passed, own)
+    assert empty_or_counted(ostia, (kept,), replace(found, mask=mask & (np.arange(320) < 150))) == ostia
+    assert empty_or_counted(ostia, (kept,), replace(found, mask=mask & (np.arange(320) < 150), faint=mask)) == (bare, passed, own)
+    assert empty_or_counted((own,), (kept,), found) == (own,)
+    outside = (Ostium(-5.0, 500.0, ()),)
+    assert empty_or_counted(outside, (), found) == outside
