@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 
 from runtime.analysis.segmentation import Mask
 
+CROWDED_RUNS = 300_000
+"""Runs along rows, of a mask of noise, from which its gaps are labelled: the time to order outlines grows with the square of them."""
+CROWD_ROWS = 16  # of which one is looked at for that
+
 
 @dataclass(frozen=True, eq=False)
 class Pieces:
@@ -119,6 +123,12 @@ def small_gaps(mask: Mask, largest: float) -> Mask:
     A gap is a piece of what `mask` leaves, pixels touching by a corner being apart; the picture's border closes it. They are found by
     their outlines, which costs less than labelling all that is not hair. Gaps that lie within a gap are left out.
     """
+    crowd = mask[::CROWD_ROWS]
+    if CROWD_ROWS * np.count_nonzero(crowd[:, 1:] > crowd[:, :-1]) > CROWDED_RUNS:
+        labels, count = _labels(~mask, 4)
+        few = np.bincount(labels.ravel(), minlength=count) <= largest
+        few[0] = False
+        return np.asarray(few[labels])
     walled = cv2.copyMakeBorder(mask.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
     outlines, tree = cv2.findContours(walled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(-1, -1))
     found = np.zeros(mask.shape, np.uint8)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
 
-from runtime.analysis.pieces import pieces, small_gaps
+from runtime.analysis.pieces import CROWDED_RUNS, pieces, small_gaps
 
 MASKS = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=20), elements=st.booleans())
 AROUND = {4: ndimage.generate_binary_structure(2, 1), 8: ndimage.generate_binary_structure(2, 2)}
@@ -45,7 +45,9 @@ def test_pieces_touched_are_given_back_whole(mask: np.ndarray, other: np.ndarray
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_no_small_gap_is_missed(seed: int) -> None:
+@pytest.mark.parametrize("crowded_runs", [CROWDED_RUNS, 0])
+def test_no_small_gap_is_missed(seed: int, crowded_runs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.analysis.pieces.CROWDED_RUNS", crowded_runs)
     noise = np.random.default_rng(seed).random((60, 80), np.float32)
     mask = cv2.GaussianBlur(noise, (0, 0), 1.2) > 0.46
     labels, _ = ndimage.label(~mask)
