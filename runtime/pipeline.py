@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from calib.scale import NO_SCALE, Scale
 from runtime import __version__
-from runtime.analysis import diameters, figures, follicles, quality, skeleton, tracing, units, visibility, widths
+from runtime.analysis import diameters, figures, follicles, quality, skeleton, tangles, tracing, units, visibility, widths
 from runtime.analysis.hairs import HairPath, Ostium
 from runtime.analysis.measurement import (
     MIN_SIDE_PX,
@@ -102,6 +102,7 @@ def analyse(
     readings = [(reading, _traced(reading, image, clock)) for reading in (found, *others)]
     middle = sorted(len(paths) for _, paths in readings)[len(readings) // 2]
     found, paths = next((reading, paths) for reading, paths in readings if len(paths) == middle)
+    frame_quality = tangles.with_tangles(frame_quality, paths, max(height, width))
     with clock.stage("follicles"):
         paths, ostia = follicles.find_follicles(paths, image, found)
         ostia = visibility.empty_or_counted(ostia, paths, found)

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime import __version__
-from runtime.analysis import diameters, figures, sampling, units
+from runtime.analysis import diameters, figures, sampling, tangles, units
 from runtime.analysis.figures import Rule
 from runtime.analysis.measurement import Density, Measurement, TerminalVellus
 from runtime.analysis.pooled import LeftOut, Pooled, PooledDensity, PooledDiameter, PooledDistance, PooledDiversity, PooledShare
 
-UNCOUNTABLE = "too much hair to count"  # the reason of `quality.assess` with which a field cannot be pooled
+UNCOUNTABLE = {"too much hair to count", tangles.REASON}  # reasons in `quality` with which a field cannot be pooled
 # correlation of finding errors (over their stated standard errors) of two fields of one scalp: on 12 simulated scalps of four fields each
 # 0.55 for hairs, 0.47 for rooted ones, 0.29 for follicles
 IN_COMMON = 0.5
@@ -77,14 +77,14 @@ def pool(name: str, fields: Sequence[Measurement]) -> Pooled:
 
 
 def _sorted_out(fields: Sequence[Measurement]) -> tuple[list[Measurement], list[LeftOut]]:
-    any_scale = any(m.scale.um_per_px is not None and UNCOUNTABLE not in m.quality.reasons for m in fields)
+    any_scale = any(m.scale.um_per_px is not None and UNCOUNTABLE.isdisjoint(m.quality.reasons) for m in fields)
     kept: dict[str, Measurement] = {}
     left_out = []
     for m in fields:
         if m.image in kept:
             reason = "the same image again"
-        elif UNCOUNTABLE in m.quality.reasons:
-            reason = UNCOUNTABLE
+        elif not UNCOUNTABLE.isdisjoint(m.quality.reasons):
+            reason = next(each for each in m.quality.reasons if each in UNCOUNTABLE)
         elif any_scale and m.scale.um_per_px is None:
             reason = "no scale, which other fields have: give it one"
         else:

@@ -86,6 +86,7 @@ export const texts = {
       'too dark': 'too dark: more light',
       'over-exposed': 'too bright: less light',
       'too much hair to count': 'too much hair to count: part the hair',
+      'hair too curled to count': 'hair too curled to count: part or straighten it',
       'hair mask incomplete': 'hair could not be told everywhere: take another picture',
     },
   },
