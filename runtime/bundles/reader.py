@@ -130,10 +130,11 @@ def _read(folder: Path, name: str, most: int) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as problem:
         raise BundleError(f"{path}: {problem.strerror or problem}: copy the bundle again") from problem
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)  # a folder cannot be made a file object, which would close it
+        raise BundleError(f"{path}: not a plain file: copy the bundle again")
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise BundleError(f"{path}: not a plain file: copy the bundle again")
         if status.st_size > most:
             raise BundleError(f"{path}: {status.st_size} bytes, at most {most} were expected: copy the bundle again")
         try:

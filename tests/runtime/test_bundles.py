@@ -66,6 +66,11 @@ def _pipe(folder: Path) -> None:
     os.mkfifo(folder / MODEL)
 
 
+def _folder(folder: Path) -> None:
+    (folder / MODEL).unlink()
+    (folder / MODEL).mkdir()
+
+
 def _named(name: str):
     def change(folder: Path) -> None:
         file = entries({MODEL: (folder / MODEL).read_bytes()})[0].model_dump() | {"name": name}
@@ -111,6 +116,7 @@ BAD = {
     "a missing manifest": (lambda folder: (folder / "manifest.json").unlink(), "No such file"),
     "a link instead of a file": (_link, MODEL),
     "a pipe instead of a file": (_pipe, "not a plain file"),
+    "a folder instead of a file": (_folder, "not a plain file"),
     "a path out of the bundle": (_named("../segmenter.onnx"), "pattern"),
     "an absolute path": (_named("/etc/passwd"), "pattern"),
     "a hidden name": (_named(".segmenter"), "pattern"),
