@@ -27,25 +27,28 @@ def without_slits(mask: Mask, soft: NDArray[np.float32], image: NDArray[np.uint8
 
     Args:
         mask: bool (height, width).
-        soft: float32 (height, width), probability of hair; what is no number counts as 0.
+        soft: float32 (height, width), probability of hair; a gap in which it is no number somewhere stays.
         image: uint8 (height, width, 3) BGR.
     """
     width = mean_width(mask.view(np.uint8))
     gaps = small_gaps(mask, LARGEST_WIDTHS * width**2)
     if not gaps.any():
         return mask, soft
-    border = np.zeros(mask.shape, np.bool_)
-    border[[0, -1]] = border[:, [0, -1]] = True
-    found = pieces(gaps, np.nan_to_num(soft, nan=0.0), 4)
+    found = pieces(gaps, soft, 4)
     few = (slice(None, None, SPARSE),) * 2
     skin = image[few][~mask[few]]
     if not len(skin):
         return mask, soft
     grey = image.reshape(-1, 3)[found.at] @ np.array(GREY)
     light = np.bincount(found.label, grey, minlength=len(found.area)) / np.maximum(found.area, 1) - np.median(skin @ np.array(GREY))
-    slit = (found.width <= WIDEST_WIDTHS * width + WIDEST_PX) & (found.mean > DOUBTED) & (light > DARKEST) & ~found.touched_by(border)
-    slit[0] = False
-    if not slit.any():
+    slit = (found.width <= WIDEST_WIDTHS * width + WIDEST_PX) & (found.mean > DOUBTED) & (light > DARKEST)
+    row, column = np.divmod(found.at, mask.shape[1])
+    edge = (row == 0) | (row == mask.shape[0] - 1) | (column == 0) | (column == mask.shape[1] - 1)
+    slit[found.label[edge]] = slit[0] = False  # one that the border closes is none
+    at = found.at[slit[found.label]]
+    if not len(at):
         return mask, soft
-    filled = found.where(slit)
-    return np.asarray(mask | filled), np.where(filled, np.maximum(soft, np.float32(FILLED)), soft)
+    filled, sure = mask.copy(), soft.copy()
+    filled.ravel()[at] = True
+    sure.ravel()[at] = np.maximum(sure.ravel()[at], np.float32(FILLED))
+    return filled, sure
