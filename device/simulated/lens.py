@@ -22,7 +22,7 @@ Points = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Lens:
-    """A lens over a picture of `width` × `height` px; `focal_px` in px, tilts in radians about x and y."""
+    """A lens over a picture of `width` × `height` px; `focal_px` in px, tilts in radians about x and y, its axis `offset_px` off the middle."""
 
     width: int
     height: int
@@ -31,11 +31,12 @@ class Lens:
     tilt_rad: tuple[float, float] = (0.0, 0.0)
     k1: float = 0.0
     k2: float = 0.0
+    offset_px: tuple[float, float] = (0.0, 0.0)
 
     @property
     def centre_px(self) -> tuple[float, float]:
-        """Where the optical axis meets the picture."""
-        return (self.width - 1) / 2, (self.height - 1) / 2
+        """Where the optical axis meets the picture: `offset_px` from its middle."""
+        return (self.width - 1) / 2 + self.offset_px[0], (self.height - 1) / 2 + self.offset_px[1]
 
     @cached_property
     def rotation(self) -> NDArray[np.float64]:

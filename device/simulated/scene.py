@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from device.simulated.faults import Faults
 from device.simulated.fields import Picture
 from device.simulated.flakes import paint_flakes, paint_scale
 from device.simulated.hair import Unit, grow
@@ -87,7 +88,7 @@ def render_frame(seed: int, *, width: int = 640, height: int = 480, kind: Kind =
     return RenderedFrame(image, jpeg, scene.mask & ~scene.faint, scene.truth, scene.truth.um_per_px, scene.field, scene.faint)
 
 
-def photograph(picture: Picture, recipe: Recipe, rng: np.random.Generator, *, larger: float = 1.0) -> bytes:
+def photograph(picture: Picture, recipe: Faults, rng: np.random.Generator, *, larger: float = 1.0) -> bytes:
     """JPEG of a scene's picture, or of a part of it, as lens and sensor of the recipe deliver it; `rng` draws the noise and the light.
 
     The recipe's pixels are those of a picture 640 px wide; `larger` is what one of them measures in `picture`, px.
