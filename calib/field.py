@@ -1,4 +1,4 @@
-"""The scale of one frame, everywhere in it: µm per pixel at the middle, how it changes over the field, where it came from, what it rests on."""
+"""The scale of one frame, everywhere in it: µm per pixel at the middle, how it changes over the field, and what it rests on."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ class FrameScale:
         profile_id: of the calibration profile behind it, None without one.
         psf_sigma_px: σ of the point spread at this distance, None where not known.
         max_psf_sigma_px: the largest σ at which widths are still given, None for no limit.
+        opening_px: the hood's opening as a polygon of x and y in the picture, None where no rim is in view.
         reading: what it rests on.
         note: why no better source was used, or why there is no scale; "" where there is nothing to say.
     """
@@ -51,6 +52,7 @@ class FrameScale:
     profile_id: str | None = None
     psf_sigma_px: float | None = None
     max_psf_sigma_px: float | None = None
+    opening_px: tuple[tuple[float, float], ...] | None = None
     reading: ScaleReading = ScaleReading()
     note: str = ""
 

@@ -1,4 +1,4 @@
-"""How a lens bends the picture: radial distortion about a centre, in the undistorting direction, so that coordinates are corrected and images never.
+"""How a lens bends the picture: radial distortion about a centre, undone for coordinates; images are never resampled.
 
 With u the offset of a pixel from the centre and ρ its length in half diagonals of the picture, the undistorted offset is
 u·(1 + k₁ρ² + k₂ρ⁴) (Brown 1971, his model of correction). At ρ = 0 nothing changes: the scale at the centre is that of the picture.

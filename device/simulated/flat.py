@@ -57,7 +57,7 @@ def grey_flat(picture: NDArray[np.float32], um_per_px: float, turn_rad: float = 
 
 
 def see_flat(flat: Flat, lens: Lens) -> Picture:
-    """The flat under the lens, float32 (height, width, 3) BGR 0…1, before any fault of lens and sensor; pixels are averages over their area."""
+    """The flat under the lens, float32 (height, width, 3) BGR 0…1, before any fault of lens and sensor; pixels average their area."""
     y, x = np.linspace(-0.5, lens.height - 0.5, KNOTS[0]), np.linspace(-0.5, lens.width - 0.5, KNOTS[1])
     gx, gy = np.meshgrid(x, y)
     places = flat.places(lens.on_skin(np.stack([gx.ravel(), gy.ravel()], 1)))

@@ -22,7 +22,7 @@ Points = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Lens:
-    """A lens over a picture of `width` × `height` px; `focal_px` in px, tilts in radians about x and y, its axis `offset_px` off the middle."""
+    """A lens over a picture of `width` × `height` px; `focal_px` in px, tilts in radians about x and y."""
 
     width: int
     height: int

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from calib.field import FrameScale, ScaleReading
+
 SCHEMA: Literal["trichoscope/measurement/1"] = "trichoscope/measurement/1"
 MIN_SIDE_PX = 16  # in a smaller picture no hair of 24 px visible length can lie
 
@@ -26,11 +28,22 @@ class Model(BaseModel):
 
 
 class ScaleUsed(Model):
-    """The scale behind every µm and cm² of this result; all null with source "none"."""
+    """The scale behind every µm and cm² of this result, at the middle of the picture; null with source "none"."""
 
     um_per_px: Annotated[float, Field(gt=0)] | None
     um_per_px_std: NonNegative | None
     source: Literal["given", "fiducial", "distance", "hood", "none"]
+
+
+class ScaleReadingUsed(Model):
+    """What was read to get the scale, kept so that it can be computed anew when the calibration profile is corrected."""
+
+    distance_mm: float | None
+    distance_std_mm: NonNegative | None
+    ring_um_per_px: NonNegative | None = Field(description="in the plane of the hood ring, as seen in this frame")
+    ring_um_per_px_std: NonNegative | None
+    ring_mm: NonNegative | None = Field(description="the ring's diameter by which that was reckoned")
+    note: str | None = Field(default=None, description="why no better source was used, or why there is no scale")
 
 
 class Quality(Model):
@@ -96,6 +109,8 @@ class Hair(Model):
     id: Count
     follicle_id: Count | None
     diameter_px: NonNegative | None
+    diameter_px_std: NonNegative | None = None
+    diameter_px_max: NonNegative | None = None
     diameter_um: NonNegative | None
     diameter_um_std: NonNegative | None
     diameter_um_max: NonNegative | None = Field(description='where only "thinner than" is known; diameter_um is then null')
@@ -190,6 +205,7 @@ class Measurement(Model):
     conditions: Conditions | None
     models: dict[str, str] = Field(description="role → what filled it, for example {'segmenter': 'classical/1'}")
     calibration: str | None = Field(description="id of the calibration profile")
+    scale_reading: ScaleReadingUsed | None = Field(default=None, description="what the scale of a calibration profile rests on")
     version: str
     timing_ms: dict[str, NonNegative]
 
@@ -198,6 +214,19 @@ class Measurement(Model):
     def to_json(self) -> str:
         """One line of JSON, keys as in the schema."""
         return self.model_dump_json(by_alias=True)
+
+
+def scale_used(scale: FrameScale) -> ScaleUsed:
+    """The scale of a frame as its result states it."""
+    stated = scale.scale
+    return ScaleUsed(um_per_px=stated.um_per_px, um_per_px_std=stated.um_per_px_std, source=stated.source)
+
+
+def reading_used(scale: FrameScale) -> ScaleReadingUsed | None:
+    """What the scale of a frame rests on, as its result states it; None where no profile was asked."""
+    if scale.reading == ScaleReading() and not scale.note:
+        return None
+    return ScaleReadingUsed(**vars(scale.reading), note=scale.note or None)
 
 
 def json_schema() -> dict[str, Any]:
