@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from calib.field import FrameScale
 from calib.scale import Scale
 from runtime.analysis.diameters import CUTOFFS_UM
 from runtime.analysis.measurement import CutoffProfile, Measurement
@@ -24,7 +25,7 @@ from runtime.analysis.pooling import pool, slim
 from runtime.analysis.segmentation import Mask, Segmentation, Segmenter, given_mask
 from runtime.commands.files import output_folder, write_atomically, write_png
 from runtime.commands.pictures import MASK_ENDING, find_pictures, read_mask, read_picture
-from runtime.commands.scales import scales_from
+from runtime.commands.scales import scales_by_profile, scales_from
 from runtime.commands.tables import as_csv, measurement_row, measurement_table, pooled_row, pooled_table
 from runtime.errors import PictureError, TrichoscopeError
 from runtime.pipeline import analyse
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 FILE_COLUMNS = 1000  # of a table that goes to no terminal; it is as wide as its content
 THREADS = 2  # of the network
+
+ScaleOf = Callable[[Path, NDArray[np.uint8]], Scale | FrameScale]  # of a picture, by its file and its pixels
 
 
 def analyze(
@@ -45,6 +48,22 @@ def analyze(
             help="µm per pixel of all pictures, or a CSV file with the columns image,um_per_px.",
             show_default=False,
         ),
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PROFILE.json",
+            help="Calibration profile of the microscope: it gives each picture its scale, with its uncertainty.",
+            show_default=False,
+        ),
+    ] = None,
+    distance_mm: Annotated[
+        float | None,
+        typer.Option(metavar="D", help="With --calibration: the distance at which the pictures were taken, mm.", show_default=False),
+    ] = None,
+    distance_std_mm: Annotated[
+        float | None,
+        typer.Option(metavar="S", min=0, help="Standard uncertainty of --distance-mm.", show_default=False),
     ] = None,
     segmenter: Annotated[
         Literal["learned", "classical"],
@@ -102,7 +121,7 @@ def analyze(
         messages.print(message, markup=False)
 
     try:
-        scale_of = scales_from(um_per_px, complain)
+        scale_of = _scales(um_per_px, calibration, distance_mm, distance_std_mm, complain)
         out_masks, out_overlay = (output_folder(folder) if folder else None for folder in (masks, overlay))
         if use_masks and not use_masks.is_dir():
             raise TrichoscopeError(f"{use_masks}: no such folder of masks: name the folder that holds the NAME_mask.png files")
@@ -161,6 +180,26 @@ def analyze(
         raise typer.Exit(1)
 
 
+def _scales(
+    um_per_px: str | None,
+    calibration: Path | None,
+    distance_mm: float | None,
+    distance_std_mm: float | None,
+    complain: Callable[[str], None],
+) -> ScaleOf:
+    """What gives each picture its scale. Raises TrichoscopeError where the options do not go together or name something unusable."""
+    if calibration is not None:
+        if um_per_px is not None:
+            raise TrichoscopeError("--calibration and --um-per-px both give a scale: leave one of them out")
+        if distance_std_mm is not None and distance_mm is None:
+            raise TrichoscopeError("--distance-std-mm belongs to --distance-mm: give both, or neither")
+        return scales_by_profile(calibration, distance_mm, distance_std_mm, complain)
+    if distance_mm is not None or distance_std_mm is not None:
+        raise TrichoscopeError("--distance-mm says nothing without a profile: give --calibration PROFILE.json too")
+    stated = scales_from(um_per_px, complain)
+    return lambda path, _image: stated(path)
+
+
 def _write_tables(path: Path, measured: list[Measurement], pools: list[Pooled] | None) -> None:
     write_atomically(path, as_csv([measurement_row(m) for m in measured]).encode())
     if pools is not None:
@@ -184,7 +223,7 @@ class _Batch:
 
     def __init__(
         self,
-        scale_of: Callable[[Path], Scale],
+        scale_of: ScaleOf,
         hair_from: Segmenter | Path,
         masks: Path | None,
         overlay: Path | None,
@@ -206,7 +245,8 @@ class _Batch:
             found = given_mask(read_mask(self._hair_from / f"{path.stem}{MASK_ENDING}.png", width, height))
         else:
             found = _Kept(self._hair_from)
-        result = analyse(image, name=str(path), segmentation=found, scale=self._scale_of(path), paper=True, cutoff=self._cutoff)
+        scale = self._scale_of(path, image)
+        result = analyse(image, name=str(path), segmentation=found, scale=scale, paper=True, cutoff=self._cutoff)
         if self._masks:
             write_png(self._masks / f"{path.stem}{MASK_ENDING}.png", found.mask.astype(np.uint8) * 255)
         if self._overlay:

@@ -1,13 +1,18 @@
-"""The scale that a person gives to `analyze`: one number for all pictures, or a table of them."""
+"""The scale that a person gives to `analyze`: one number for all pictures, a table of them, or a calibration profile."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 
-from calib.errors import ScaleError
+import numpy as np
+from numpy.typing import NDArray
+
+from calib.errors import CalibrationError, ScaleError
+from calib.field import FrameScale
 from calib.scale import NO_SCALE, Scale, given_scale
 from runtime.errors import ConfigError
 
@@ -44,6 +49,37 @@ def scales_from(text: str | None, warn: Callable[[str], None]) -> Callable[[Path
         return NO_SCALE
 
     return look_up
+
+
+def scales_by_profile(
+    profile_file: Path, distance_mm: float | None, distance_std_mm: float | None, warn: Callable[[str], None]
+) -> Callable[[Path, NDArray[np.uint8]], FrameScale]:
+    """What gives each picture its scale by a calibration profile: the best source that the picture, its hood and the distance offer.
+
+    Args:
+        distance_mm, distance_std_mm: at which all pictures were taken, where that is known.
+        warn: called with a message for each picture that gets no scale.
+
+    Raises:
+        ConfigError: the profile is damaged, foreign or expired.
+    """
+    from calib.profile import read_profile
+    from calib.resolve import resolve_scale
+
+    try:
+        profile = read_profile(profile_file)
+    except CalibrationError as error:
+        raise ConfigError(str(error)) from error
+    if profile.expired_at(datetime.now(timezone.utc)):
+        raise ConfigError(f"{profile_file}: expired on {profile.expires_utc:%Y-%m-%d}: calibrate anew, or name another profile")
+
+    def resolve(path: Path, image: NDArray[np.uint8]) -> FrameScale:
+        found = resolve_scale(profile, image, distance_mm=distance_mm, distance_std_mm=distance_std_mm)
+        if found.scale.source == "none":
+            warn(f"{path}: measured without a scale: {found.note}")
+        return found
+
+    return resolve
 
 
 def read_scales(path: Path) -> dict[str, Scale]:
