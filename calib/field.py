@@ -21,6 +21,7 @@ class ScaleReading:
         distance_mm, distance_std_mm: of the range sensor, or as a person stated it; None where the scale does not rest on it.
         ring_um_per_px, ring_um_per_px_std: in the plane of the hood ring, as seen in this very frame; None without a ring.
         ring_mm: the ring's diameter by which that was reckoned.
+        slope_per_px: relative change of the scale per px towards x and y, from the tilt of the ring; None without one.
     """
 
     distance_mm: float | None = None
@@ -28,6 +29,7 @@ class ScaleReading:
     ring_um_per_px: float | None = None
     ring_um_per_px_std: float | None = None
     ring_mm: float | None = None
+    slope_per_px: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

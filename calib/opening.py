@@ -1,0 +1,37 @@
+"""The hood's opening as a frame shows it: the circle within the ring's rows of dots, through the plane that was fitted to them."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from calib.plane import PlaneFit
+from calib.ring import HOLE
+from calib.targets import HoodRing
+
+CORNERS = 90  # of the polygon; its sides bulge by less than a pixel at the size of a picture
+STEPS = 8  # of the iteration that bends undistorted points; each gains a digit or more
+
+
+def opening_in_picture(plane: PlaneFit, ring: HoodRing, width_px: int, height_px: int) -> tuple[tuple[float, float], ...] | None:
+    """The part of the opening that lies in a picture of width_px × height_px, a convex polygon of x and y in px.
+
+    None where all of the picture lies within the opening, or nothing of it does (the ring was then misread, or is not at the edge).
+    """
+    turn = np.linspace(0, 2 * math.pi, CORNERS, endpoint=False)
+    circle = np.stack([np.cos(turn), np.sin(turn), np.ones(CORNERS) * 2 / (HOLE * ring.diameter_mm)], 1)
+    mapped = circle @ np.linalg.inv(plane.homography).T
+    straight = mapped[:, :2] / mapped[:, 2:]
+    bent = straight.copy()
+    for _ in range(STEPS):
+        bent += straight - plane.lens.undistort(bent)
+    frame = np.array([[-0.5, -0.5], [width_px - 0.5, -0.5], [width_px - 0.5, height_px - 0.5], [-0.5, height_px - 0.5]], np.float32)
+    if not np.isfinite(bent).all():
+        return None
+    hull = cv2.convexHull(bent.astype(np.float32)).reshape(-1, 2)
+    area, inside = cv2.intersectConvexConvex(hull, frame)
+    if inside is None or area <= 0 or area >= width_px * height_px * (1 - 1e-6):
+        return None
+    return tuple((round(float(x), 2), round(float(y), 2)) for x, y in np.asarray(inside).reshape(-1, 2))
