@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import abc
 import math
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from types import TracebackType
 from urllib.parse import parse_qsl
@@ -18,6 +20,7 @@ from device.frame import Frame
 DRIVERS = {
     "replay": "device.replay:ReplayCamera",
     "simulated": "device.simulated.camera:SimulatedCamera",
+    "v4l2": "device.v4l2.camera:V4l2Camera",
 }
 
 
@@ -56,15 +59,27 @@ class CameraUri:
             raise CameraUriError(f"{self}: unknown option {unknown[0]!r}; this camera knows {', '.join(sorted(known))}")
 
 
+ControlValues = Mapping[str, int | float | bool | str]  # camera controls by name
+
+
 @dataclass(frozen=True)
 class CameraInfo:
-    """What an open camera says of itself. Sizes in px, rate in frames per second."""
+    """What an open camera says of itself. Sizes in px, rate in frames per second.
+
+    Attributes:
+        identity: tells this microscope from every other and stays the same from day to day: a calibration profile belongs to it.
+        controls: what is locked of exposure, white balance, sharpening …; a profile holds under the same ones only.
+        opened_ns: `time.monotonic_ns()` before it was opened; a frame from before that is not of this camera.
+    """
 
     driver: str
     source: str
     width: int
     height: int
     fps: float
+    identity: str
+    controls: ControlValues = field(default_factory=dict)
+    opened_ns: int = 0
 
 
 class Camera(abc.ABC):
@@ -77,10 +92,12 @@ class Camera(abc.ABC):
     def __init__(self, uri: CameraUri) -> None:
         self.uri = uri
         self._is_open = False
+        self._opened_ns = 0
 
     def __enter__(self) -> Self:
         if self._is_open:
             raise DeviceError(f"{self.uri} is open already")
+        self._opened_ns = time.monotonic_ns()
         self._open()
         self._is_open = True
         return self
@@ -91,9 +108,9 @@ class Camera(abc.ABC):
 
     @property
     def info(self) -> CameraInfo:
-        """Size and rate of the open camera. Raises DeviceError when it is not open."""
+        """What the open camera says of itself. Raises DeviceError when it is not open."""
         self._require_open()
-        return self._info()
+        return replace(self._info(), opened_ns=self._opened_ns)
 
     def read(self, timeout_s: float) -> Frame:
         """Wait for the next frame, at most `timeout_s` seconds.
@@ -108,6 +125,28 @@ class Camera(abc.ABC):
         if not timeout_s > 0:
             raise ValueError(f"a camera is read with a deadline above 0 s, not {timeout_s}")
         return self._read(timeout_s)
+
+    @property
+    def dropped(self) -> int:
+        """Pictures that came since the camera was opened and were not handed out, being damaged. Any thread."""
+        return 0
+
+    def lock_controls(self, values: ControlValues | None = None) -> ControlValues:
+        """Switch automatic exposure, white balance and focus off and hold them, at `values` of an earlier lock, else as they are now.
+
+        Called by the thread that reads. What holds now is returned, and stands in `info`; {} of a camera without controls.
+
+        Raises:
+            CameraLostError: the camera went away.
+            DeviceError: the camera is not open.
+        """
+        self._require_open()
+        return self._lock_controls(values)
+
+    def release_controls(self) -> None:
+        """Undo `lock_controls`. Called by the thread that reads; raises as it does."""
+        self._require_open()
+        self._release_controls()
 
     @abc.abstractmethod
     def cancel(self) -> None:
@@ -124,6 +163,12 @@ class Camera(abc.ABC):
 
     @abc.abstractmethod
     def _read(self, timeout_s: float) -> Frame: ...
+
+    def _lock_controls(self, values: ControlValues | None) -> ControlValues:
+        return {}
+
+    def _release_controls(self) -> None:
+        return
 
     def _require_open(self) -> None:
         if not self._is_open:

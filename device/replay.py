@@ -71,7 +71,7 @@ class ReplayCamera(Camera):
     def _info(self) -> CameraInfo:
         assert self._reel is not None
         width, height = self._reel.size
-        return CameraInfo(driver="replay", source=str(self.uri), width=width, height=height, fps=self._fps)
+        return CameraInfo(driver="replay", source=str(self.uri), width=width, height=height, fps=self._fps, identity="replay")
 
     def _read(self, timeout_s: float) -> Frame:
         reel = self._reel

@@ -78,6 +78,11 @@ class Settings(BaseModel):
     server: ServerSettings = Field(default_factory=ServerSettings, description="where the page is served")
     supervision: SupervisionSettings = Field(default_factory=SupervisionSettings, description="when a part counts as stuck, and what then")
 
+    @property
+    def profiles_folder(self) -> Path:
+        """Where the calibration profiles are: `calibration.folder`, else `profiles` in the state folder."""
+        return self.calibration.folder or self.store.folder / "profiles"
+
 
 @dataclass(frozen=True)
 class Problem:

@@ -31,6 +31,7 @@ from runtime.config import Settings
 from runtime.errors import TrichoscopeError
 from runtime.store.captures import CaptureStore
 from runtime.workers.analysis import AnalysisWorker
+from runtime.workers.calibrating import FrameScaler
 from runtime.workers.captures import CaptureWorker
 from runtime.workers.keeping import Keeper
 from runtime.workers.measuring import FrameMeasurer
@@ -166,10 +167,21 @@ class Daemon:
         if problem := live_segmenter.problem or capture_segmenter.problem:
             log.warning("the learned segmenter is not used", why=problem)
 
+        patience = Patience(
+            frame_s=settings.camera.read_timeout_s,
+            longest_retry_s=settings.camera.reopen_delay_s,
+            first_restart_s=supervision.restart_delay_s,
+            longest_restart_s=supervision.max_restart_delay_s,
+            restart_budget=supervision.restart_budget,
+            restart_window_s=supervision.restart_window_s,
+        )
+        capture = CaptureLoop(settings.camera.uri, slot, patience=patience, listener=bridge.wake)
+        scaler = FrameScaler(settings.calibration, settings.profiles_folder, lambda: capture.status.camera)
+
         def measurer(segmenter: Segmenter, *, paper: bool) -> FrameMeasurer:
             return FrameMeasurer(
                 segmenter,
-                stated=settings.calibration.scale(),
+                scale_of=scaler,
                 cutoff=settings.analysis.cutoff(),
                 paper=paper,
                 max_megapixels=settings.analysis.max_megapixels,
@@ -184,15 +196,6 @@ class Daemon:
         analysis = AnalysisWorker(
             slot, measurer(live_segmenter, paper=False), listener=bridge.wake, stop_deadline_s=supervision.stop_deadline_s
         )
-        patience = Patience(
-            frame_s=settings.camera.read_timeout_s,
-            longest_retry_s=settings.camera.reopen_delay_s,
-            first_restart_s=supervision.restart_delay_s,
-            longest_restart_s=supervision.max_restart_delay_s,
-            restart_budget=supervision.restart_budget,
-            restart_window_s=supervision.restart_window_s,
-        )
-        capture = CaptureLoop(settings.camera.uri, slot, patience=patience, listener=bridge.wake)
         for name, part in (("captures", captures), ("analysis", analysis), ("capture", capture)):
             _start(stack, name, part)
         return Parts(
@@ -202,6 +205,7 @@ class Daemon:
             captures=captures,
             live_segmenter=live_segmenter,
             capture_segmenter=capture_segmenter,
+            scaler=scaler,
             store=store,
             bridge=bridge,
             deadlines=Deadlines(

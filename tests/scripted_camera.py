@@ -34,6 +34,7 @@ class ScriptedCamera(Camera):
     script = ((),)
     opened = 0
     send_jpeg = True
+    identity = "scripted"
     period_s = 1 / FPS
 
     def _open(self):
@@ -55,7 +56,7 @@ class ScriptedCamera(Camera):
             self._cancelled.set()
 
     def _info(self):
-        return CameraInfo(driver="scripted", source=str(self.uri), width=WIDTH, height=HEIGHT, fps=FPS)
+        return CameraInfo(driver="scripted", source=str(self.uri), width=WIDTH, height=HEIGHT, fps=FPS, identity=self.identity)
 
     def _read(self, timeout_s):
         step = self._steps.pop(0) if self._steps else None

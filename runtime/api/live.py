@@ -169,6 +169,7 @@ class LiveClient:
             "camera": parts.camera_state().model_dump(),
             "analysis": parts.analysis_state().model_dump(),
             "segmenter": parts.segmenter_state().model_dump(),
+            "calibration": parts.calibration_state().model_dump(),
             "store": parts.store_state().model_dump(),
         }
         captures = parts.captures.kept

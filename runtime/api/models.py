@@ -52,6 +52,17 @@ class SegmenterNow(Answer):
     problem: str | None = Field(description="why the classical mask is used instead of the learned one, null where all is as configured")
 
 
+class CalibrationNow(Answer):
+    """What gives the connected microscope its scale at this moment."""
+
+    profile_id: str | None = Field(description="of the calibration profile that fits it; null where none does or is needed")
+    made_utc: str | None = Field(description="when the profile was made, ISO 8601")
+    expires_utc: str | None = Field(description="until when it may be used, ISO 8601")
+    hood: str | None = Field(description="the contact hood that it was made with")
+    why: str | None = Field(description="why no profile fits, and what to do; null where one does, or where none is asked")
+    notice: str | None = Field(description="what should be known of the profile in use: that it expires soon, say; null for nothing")
+
+
 class StoreNow(Answer):
     """The store at this moment."""
 
@@ -66,6 +77,7 @@ class StatusAnswer(Answer):
     camera: CameraNow
     analysis: AnalysisNow
     segmenter: SegmenterNow
+    calibration: CalibrationNow
     capture_fps: float = Field(description="frames per second that really come")
     results_per_s: float
     frames: Count

@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import get_args
 
+from calib.scale import ScaleSource
 from device.capture import CaptureLoop
 from device.slot import LatestFrameSlot
 from runtime.analysis.fallback import FallingBackSegmenter
 from runtime.api.bridge import Bridge
 from runtime.api.metrics import Metrics, Reading
-from runtime.api.models import AnalysisNow, CameraNow, SegmenterNow, StoreNow
+from runtime.api.models import AnalysisNow, CalibrationNow, CameraNow, SegmenterNow, StoreNow
 from runtime.errors import TrichoscopeError
 from runtime.store.captures import CaptureStore
 from runtime.store.records import CaptureRow
 from runtime.workers.analysis import AnalysisWorker
+from runtime.workers.calibrating import FrameScaler
 from runtime.workers.captures import CaptureWorker
 from runtime.workers.watchdog import PartReport
 
@@ -40,6 +43,7 @@ class Parts:
     captures: CaptureWorker[CaptureRow]
     live_segmenter: FallingBackSegmenter
     capture_segmenter: FallingBackSegmenter
+    scaler: FrameScaler
     store: CaptureStore
     bridge: Bridge
     deadlines: Deadlines = Deadlines()
@@ -74,6 +78,10 @@ class Parts:
             problem = f"for captures, {problem}"
         return SegmenterNow(live=live.name, captures=captures.name, problem=problem)
 
+    def calibration_state(self) -> CalibrationNow:
+        """What gives the scale at this moment."""
+        return CalibrationNow(**vars(self.scaler.now()))
+
     def store_state(self) -> StoreNow:
         """The store at this moment."""
         return StoreNow(notice=self.store_notice(), problem=self.captures.problem)
@@ -97,11 +105,12 @@ class Parts:
         )
 
     def _analysis_report(self) -> PartReport:
-        status, problem = self.analysis.status, self.segmenter_state().problem
+        status = self.analysis.status
+        remarks = (status.message, self.segmenter_state().problem, self.scaler.now().notice)
         return PartReport(
             name="analysis",
             state=status.state,
-            message=status.message if problem is None else f"{status.message}; {problem}",
+            message="; ".join(filter(None, remarks)),
             ok=status.state != "failing" and self.analysis.alive,
             beat_ns=status.beat_ns,
             deadline_s=self.deadlines.analysis_s,
@@ -162,6 +171,12 @@ class Parts:
             yield Reading("segmenter_failures", "Pictures on which the learned segmenter failed", segmenter.failures, True, labels)
             fallen = segmenter.problem is not None
             yield Reading("segmenter_fallen_back", "1 where the classical mask serves instead of the learned one", fallen, False, labels)
+        fits = self.scaler.now().profile_id is not None
+        yield Reading("calibration_profile", "1 where a calibration profile fits the connected microscope", fits, False)
+        latest = self.analysis.latest()
+        used = latest.measurement.scale.source if latest is not None else None
+        for source in get_args(ScaleSource):
+            yield Reading("scale_source", "1 for where the scale of the latest result is from", source == used, False, {"source": source})
         yield Reading("captures_kept", "Captures stored", captures.kept, True)
         yield Reading("captures_failed", "Captures that could not be stored", captures.failed, True)
         yield Reading("captures_refused", "Captures refused because the queue was full", captures.refused, True)

@@ -30,6 +30,7 @@ def status_routes(parts: Parts, live: LiveView) -> APIRouter:
             camera=parts.camera_state(),
             analysis=parts.analysis_state(),
             segmenter=parts.segmenter_state(),
+            calibration=parts.calibration_state(),
             capture_fps=round(parts.capture.rate.per_second(), 1),
             results_per_s=round(parts.analysis.rate.per_second(), 1),
             frames=capture.frames,

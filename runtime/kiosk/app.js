@@ -102,9 +102,11 @@ class App extends Component {
             title=${overlay ? texts.live.overlayOn : texts.live.overlayOff} onClick=${() => this.#toggleOverlay()}>
             <i></i>${texts.live.overlay}</button>
         </header>
-        <${Stage} onReady=${this.onReady} onRetry=${this.onRetry} veil=${veil} umPerPx=${m?.scale.um_per_px ?? null}
-          widthPx=${m?.width_px ?? 0} behind=${now.behind} />
-        <${Notices} store=${now.store} segmenterProblem=${now.segmenterProblem} />
+        <${Stage} onReady=${this.onReady} onRetry=${this.onRetry} veil=${veil} measurement=${m}
+          behind=${now.behind} />
+        <${Notices} store=${now.store} segmenterProblem=${now.segmenterProblem}
+          calibrationProblem=${m && !m.scale.um_per_px ? now.calibration.why : null}
+          calibrationNotice=${now.calibration.notice} />
         <${Captures} onMounted=${this.onCaptures} onOpen=${this.onOpen} />
         <aside class="panel">
           <div class="scroll">

@@ -114,7 +114,7 @@ export class Detail extends Component {
             <img class="picture" src=${api.pictureAddress(asked)} alt="" draggable=${false}
               onError=${() => this.#pictureMissing()} />
             <canvas class="overlay" ref=${this.overlay}></canvas>
-            ${m && html`<${ScaleMark} umPerPx=${m.scale.um_per_px} widthPx=${m.width_px} />`}
+            ${m && html`<${ScaleMark} measurement=${m} />`}
             ${
               error &&
               html`<div class="veil"><b>${texts.detail.failed}</b>

@@ -20,9 +20,10 @@ const FADED = '0.35';
 /**
  * @typedef {import('./numbers.js').Measurement} Measurement
  * @typedef {{state: string, message: string, name: string, width: number|null, height: number|null, fps: number|null}} CameraState
+ * @typedef {{why: string|null, notice: string|null}} CalibrationState why no profile fits; what is to be known of the one in use
  * @typedef {{
  *   connection: import('./live.js').ConnectionState, camera: CameraState|null, analysisProblem: string,
- *   store: import('./notices.js').StoreState, segmenterProblem: string|null,
+ *   store: import('./notices.js').StoreState, segmenterProblem: string|null, calibration: CalibrationState,
  *   measurement: Measurement|null,
  *   resultIsStale: boolean, pictureIsStale: boolean, hasPicture: boolean, behind: boolean,
  *   fps: number|null, results: number|null, ageMs: number|null, trend: (number|null)[][],
@@ -53,6 +54,8 @@ export class LiveView {
     this.store = { problem: null, notice: null };
     /** @type {string|null} why hair is found the simpler way */
     this.segmenterProblem = null;
+    /** @type {CalibrationState} */
+    this.calibration = { why: null, notice: null };
     this.kept = -1; // captures that the daemon has kept since its start
     /** @type {{sequence: number, measurement: Measurement}|null} */
     this.result = null;
@@ -119,6 +122,7 @@ export class LiveView {
       analysisProblem: this.analysisProblem,
       store: this.store,
       segmenterProblem: this.segmenterProblem,
+      calibration: this.calibration,
       measurement: this.result?.measurement ?? null,
       hasPicture: sincePicture !== null,
       pictureIsStale,
@@ -223,10 +227,14 @@ export class LiveView {
     const segmenterProblem = message.segmenter?.problem ?? null;
     const segmenterChanged = segmenterProblem !== this.segmenterProblem;
     this.segmenterProblem = segmenterProblem;
+    const calibration = message.calibration ?? { why: null, notice: null };
+    const calibrationChanged =
+      calibration.why !== this.calibration.why || calibration.notice !== this.calibration.notice;
+    this.calibration = calibration;
     const storeChanged = store.problem !== this.store.problem || store.notice !== this.store.notice;
     if (storeChanged) this.store = store;
     if (changed && this.camera?.state !== 'streaming') this.#forgetPicture(); // the next camera counts from 0 again
-    if (changed || storeChanged || segmenterChanged) this.onChange('state');
+    if (changed || storeChanged || segmenterChanged || calibrationChanged) this.onChange('state');
     const kept = message.stats?.captures ?? this.kept;
     if (this.kept >= 0 && kept > this.kept) this.onChange('captures');
     this.kept = kept;

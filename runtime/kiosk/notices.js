@@ -1,14 +1,17 @@
 /**
  * What stands over the top of the picture: captures that cannot be kept, a store that was found damaged when the program
- * started, hair that is not found as it should be. A trouble that stops the work stays for as long as it lasts; what a
- * person only has to know can be closed.
+ * started, hair that is not found as it should be, a microscope without a calibration. A trouble that stops the work stays
+ * for as long as it lasts; what a person only has to know can be closed.
  */
 import { html, Component } from './view.js';
 import { texts } from './texts.js';
 
 /** @typedef {{problem: string|null, notice: string|null}} StoreState */
 
-/** Properties: `store`, a StoreState; `segmenterProblem`, why hair is found the simpler way, or null. */
+/**
+ * Properties: `store`, a StoreState; `segmenterProblem`, why hair is found the simpler way, or null; `calibrationProblem`,
+ * why sizes are in pixels, or null; `calibrationNotice`, what is to be known of the profile in use, or null.
+ */
 export class Notices extends Component {
   constructor() {
     super();
@@ -17,11 +20,12 @@ export class Notices extends Component {
   }
 
   shouldComponentUpdate(/** @type {any} */ props, /** @type {any} */ state) {
-    const { store, segmenterProblem } = this.props;
-    return props.store !== store || props.segmenterProblem !== segmenterProblem || state !== this.state;
+    const before = this.props;
+    const names = ['store', 'segmenterProblem', 'calibrationProblem', 'calibrationNotice'];
+    return state !== this.state || names.some((name) => props[name] !== before[name]);
   }
 
-  render({ store, segmenterProblem }) {
+  render({ store, segmenterProblem, calibrationProblem, calibrationNotice }) {
     return html`<div class="notices-over" role="alert">
       ${
         store.problem &&
@@ -29,6 +33,8 @@ export class Notices extends Component {
       }
       ${this.#closable('store-notice', texts.store.notice, store.notice)}
       ${this.#closable('segmenter-notice', texts.segmenter.notice, segmenterProblem)}
+      ${this.#closable('calibration-problem', texts.calibration.problem, calibrationProblem)}
+      ${this.#closable('calibration-notice', texts.calibration.notice, calibrationNotice)}
     </div>`;
   }
 

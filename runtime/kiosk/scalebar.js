@@ -1,5 +1,7 @@
-/** The scale bar: a round length in µm or mm that takes a readable share of the picture's width. */
+/** The scale bar: a round length in µm or mm that takes a readable share of the picture's width; and where the scale is from. */
+import { texts } from './texts.js';
 
+const SHORT_ID = 8; // digits of a profile's id: enough to tell those of one device apart
 const ROUND = [10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000]; // µm
 const LONGEST_SHARE = 0.26;
 
@@ -14,4 +16,16 @@ export function scaleBar(umPerPx, widthPx) {
   let um = ROUND[0];
   for (const each of ROUND) if (each <= widthUm * LONGEST_SHARE) um = each;
   return { label: um < 1000 ? `${um} µm` : `${um / 1000} mm`, share: um / widthUm };
+}
+
+/**
+ * Where the scale is from and the profile behind it; without a scale, the reason.
+ * @param {import('./numbers.js').Measurement} measurement
+ * @returns {string}
+ */
+export function scaleSource({ scale, calibration, scale_reading: reading }) {
+  if (!scale.um_per_px) return reading?.note ?? '';
+  const words = /** @type {Record<string, string>} */ (texts.calibration.sources);
+  const source = words[scale.source] ?? scale.source;
+  return calibration ? `${source} · ${texts.calibration.profile(calibration.slice(0, SHORT_ID))}` : source;
 }

@@ -5,7 +5,7 @@
  */
 import { html, Component, createRef } from './view.js';
 import { texts } from './texts.js';
-import { scaleBar } from './scalebar.js';
+import { scaleBar, scaleSource } from './scalebar.js';
 
 /** @typedef {{title: string, detail: string, retry: boolean}|null} Veil what stands over the picture, or nothing */
 
@@ -33,13 +33,16 @@ export class Canvases extends Component {
   }
 }
 
-/** @param {{onReady: Function, veil: Veil, umPerPx: number|null, widthPx: number, behind: boolean, onRetry: () => void}} props */
-export function Stage({ onReady, veil, umPerPx, widthPx, behind, onRetry }) {
+/**
+ * @param {{onReady: Function, veil: Veil, measurement: import('./numbers.js').Measurement|null, behind: boolean,
+ *   onRetry: () => void}} props
+ */
+export function Stage({ onReady, veil, measurement, behind, onRetry }) {
   return html`
     <div class="well">
       <div class="stage" id="live-stage">
         <${Canvases} onReady=${onReady} />
-        ${!veil && widthPx > 0 && html`<${ScaleMark} umPerPx=${umPerPx} widthPx=${widthPx} />`}
+        ${!veil && measurement && html`<${ScaleMark} measurement=${measurement} />`}
         ${!veil && behind && html`<span class="badge behind">${texts.live.behind}</span>`}
         <div class="flash"></div>
         ${
@@ -54,9 +57,16 @@ export function Stage({ onReady, veil, umPerPx, widthPx, behind, onRetry }) {
     </div>`;
 }
 
-/** The scale bar, or the badge that says there is no scale. @param {{umPerPx: number|null, widthPx: number}} props */
-export function ScaleMark({ umPerPx, widthPx }) {
-  const bar = scaleBar(umPerPx, widthPx);
-  if (!bar) return html`<span class="badge no-scale" title=${texts.live.noScaleDetail}>${texts.live.noScale}</span>`;
-  return html`<div class="scale-bar" style=${{ width: `${bar.share * 100}%` }}><span>${bar.label}</span><i></i></div>`;
+/**
+ * The scale bar with where the scale is from, or the badge that says there is no scale, and why.
+ * @param {{measurement: import('./numbers.js').Measurement}} props
+ */
+export function ScaleMark({ measurement: m }) {
+  const bar = scaleBar(m.scale.um_per_px, m.width_px);
+  const from = scaleSource(m);
+  if (!bar) {
+    return html`<span class="badge no-scale" title=${texts.live.noScaleDetail}>${texts.live.noScale}<small>${from}</small></span>`;
+  }
+  return html`<div class="scale-bar" style=${{ width: `${bar.share * 100}%` }}>
+    <span>${bar.label}</span><i></i><small>${from}</small></div>`;
 }

@@ -29,6 +29,12 @@ export const texts = {
     opening: 'Opening the camera',
     absent: 'No microscope found',
     frozen: 'The microscope sends no pictures',
+    busy: 'Another program uses the microscope',
+    no_bandwidth: 'USB has no room for the microscope',
+    refused: 'The microscope does not answer',
+    no_mode: 'This microscope cannot be used',
+    denied: 'The microscope may not be opened',
+    not_a_camera: 'This is no microscope',
     ended: 'The recording has ended',
     failed: 'The microscope does not work',
     unknown: 'No picture from the microscope',
@@ -87,6 +93,7 @@ export const texts = {
       'over-exposed': 'too bright: less light',
       'too much hair to count': 'too much hair to count: part the hair',
       'hair too curled to count': 'hair too curled to count: part or straighten it',
+      'too blurred for widths at this distance': 'too blurred here to measure widths: go nearer or focus',
       'hair mask incomplete': 'hair could not be told everywhere: take another picture',
     },
   },
@@ -130,6 +137,18 @@ export const texts = {
 
   segmenter: {
     notice: 'Hair is found by a simpler method than usual',
+  },
+
+  calibration: {
+    problem: 'Sizes are in pixels: no calibration fits this microscope',
+    notice: 'About the calibration of this microscope',
+    profile: (/** @type {string} */ id) => `profile ${id}`,
+    sources: {
+      given: 'scale as stated',
+      fiducial: 'scale from the hood ring',
+      hood: 'scale from the hood',
+      distance: 'scale from the distance',
+    },
   },
 
   captures: {

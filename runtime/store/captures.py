@@ -1,7 +1,7 @@
 """The store of captures: each a picture file, a sidecar file and a row in SQLite; what it has acknowledged survives a pulled plug.
 
-The state folder holds `captures.sqlite`, `captures/` (NAME.jpg or NAME.png with NAME.json beside), `orphans/`, `backups/` and
-`damaged-N/`. One process has it at a time.
+The state folder holds `captures.sqlite`, `captures/` (NAME.jpg or NAME.png with NAME.json beside, and NAME.recomputed-PROFILE.json
+for each later version of its measurement), `orphans/`, `backups/` and `damaged-N/`. One process has it at a time.
 """
 
 from __future__ import annotations
@@ -22,14 +22,23 @@ from typing_extensions import Self  # typing.Self needs 3.11
 
 from runtime.analysis.measurement import Measurement
 from runtime.errors import BusyError, StoreError, StoreFullError
-from runtime.store import recovery, rows
-from runtime.store.database import in_our_words, is_damage, open_database
+from runtime.store import recomputing, recovery, rows
+from runtime.store.database import in_our_words, is_damage, open_database, transaction
 from runtime.store.errors import DamagedDatabaseError, PictureMissingError
 from runtime.store.files import free_bytes, fsync_folder, make_folder, write_file
 from runtime.store.lock import FolderLock
 from runtime.store.migrations import migrate
 from runtime.store.pictures import Suffix, checked_thumbnail
-from runtime.store.records import CaptureFacts, CaptureRow, DamageReport, Sidecar, StoreHealth, read_sidecar
+from runtime.store.records import (
+    CaptureFacts,
+    CaptureRow,
+    DamageReport,
+    Recomputation,
+    Sidecar,
+    StoreHealth,
+    read_recomputed,
+    read_sidecar,
+)
 from runtime.store.settings import StoreSettings
 
 _log = structlog.get_logger(__name__)
@@ -128,7 +137,9 @@ class CaptureStore:
                 self._at_step("sidecar written")
                 fsync_folder(self._captures)
                 self._at_step("folder synced")
-                self._commit(row, measurement, thumbnail)
+                with self._database() as connection, transaction(connection):
+                    rows.insert_capture(connection, row, measurement, thumbnail)
+                    self._at_step("row inserted")
             except sqlite3.Error:
                 # whether a failed commit reached the disk is SQLite's secret: without its sidecar the picture is taken
                 # back at the next start only if the row is there
@@ -141,8 +152,41 @@ class CaptureStore:
         self._at_step("committed")
         return row
 
+    def add_version(self, id_: int, measurement: Measurement) -> Recomputation:
+        """Keep the measurement of a capture computed anew with another calibration profile; when this returns it is on the disk.
+
+        From then on `get`, `list` and `measurement` give its figures. What was kept first stays as it is: `original_measurement`.
+
+        Raises:
+            CaptureNotFoundError: there is no such capture.
+            ValueError: no profile stands behind the measurement, or it is of another picture.
+            StoreFullError, StoreError: as from `add`; the version before stands.
+        """
+        with self._exclusively(self._adding), in_our_words(self.folder, "keeping a recomputed measurement"):
+            with self._database() as connection:
+                sidecar = recomputing.next_version(connection, rows.load_original(connection, _sane(id_)), measurement)
+            version, content = sidecar.recomputation, sidecar.to_bytes()
+            self._require_space(len(content))
+            beside = self._captures / version.sidecar
+            try:
+                write_file(beside, content)
+                self._at_step("version written")
+                fsync_folder(self._captures)
+                self._at_step("version's folder synced")
+                with self._database() as connection, transaction(connection):
+                    rows.insert_recomputed(connection, id_, version, measurement)
+                    self._at_step("version inserted")
+            except (sqlite3.Error, OSError, StoreError, BusyError):
+                _discard(beside)  # where the row has reached the disk all the same, the next start writes the file from it
+                raise
+        self._at_step("version committed")
+        return version
+
     def list(self, limit: int = 50, before_id: int | None = None) -> list[CaptureRow]:
-        """At most `limit` (≤ 500) captures, newest first; the next page is `before_id` = the last one's id."""
+        """At most `limit` (≤ 500) captures, newest first; the next page is `before_id` = the last one's id.
+
+        The figures of a row are those of the newest version of its measurement.
+        """
         if not 1 <= limit <= MAX_LISTED:
             raise ValueError(f"a list holds 1 to {MAX_LISTED} captures, not {limit}")
         before = 2**63 - 1 if before_id is None else max(0, min(before_id, 2**63 - 1))
@@ -155,14 +199,38 @@ class CaptureStore:
             return rows.load_capture(connection, _sane(id_))
 
     def measurement(self, id_: int) -> Measurement:
-        """The whole measurement, validated, from the database or, where that is damaged, from the sidecar. Raises CaptureNotFoundError."""
+        """The newest version of the measurement, whole and validated, from the database or, where that is damaged, from its file.
+
+        Raises CaptureNotFoundError.
+        """
         with self._use() as connection:
-            row = rows.load_capture(connection, _sane(id_))
+            newest = next(reversed(rows.versions(connection, _sane(id_))), None)
+            if newest is not None:
+                try:
+                    return rows.load_recomputed(connection, newest.sidecar)
+                except StoreError as error:
+                    _log.error("recomputed measurement read from its file", reason=str(error))
+        return self.original_measurement(id_) if newest is None else read_recomputed(self._captures / newest.sidecar).measurement
+
+    def original_measurement(self, id_: int) -> Measurement:
+        """The measurement as it was made for the capture; otherwise as `measurement`."""
+        with self._use() as connection:
+            row = rows.load_original(connection, _sane(id_))
             try:
                 return rows.load_measurement(connection, id_)
             except StoreError as error:
                 _log.error("measurement read from its sidecar", reason=str(error))
         return read_sidecar((self._captures / row.picture).with_suffix(".json")).measurement
+
+    def versions(self, id_: int) -> tuple[Recomputation, ...]:
+        """The later versions of the measurement of a capture, oldest first; none where it was never computed anew."""
+        with self._use() as connection:
+            return tuple(rows.versions(connection, _sane(id_)))
+
+    def calibrated_with(self, calibration: str) -> tuple[int, ...]:
+        """Ids of the captures whose newest version was computed with the profile of this id, oldest first."""
+        with self._use() as connection:
+            return tuple(rows.calibrated_with(connection, calibration))
 
     def picture(self, id_: int) -> Path:
         """The picture file. Raises CaptureNotFoundError, PictureMissingError."""
@@ -274,18 +342,6 @@ class CaptureStore:
                 f"{self.folder}: {free // 1_000_000} MB free on this disk, {self.settings.reserve_mb} MB are kept in reserve "
                 "(store.reserve_mb), so captures are not kept: free some space there"
             )
-
-    def _commit(self, row: CaptureRow, measurement: Measurement, thumbnail: bytes) -> None:
-        with self._database() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                rows.insert_capture(connection, row, measurement, thumbnail)
-                self._at_step("row inserted")
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
 
     @contextlib.contextmanager
     def _use(self) -> Iterator[sqlite3.Connection]:

@@ -161,6 +161,19 @@ def _columns(connection: sqlite3.Connection) -> set[tuple[object, ...]]:
 
 
 @contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All that is written inside, or nothing of it."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextlib.contextmanager
 def in_our_words(folder: Path, doing: str) -> Iterator[None]:
     """Turn the errors of SQLite and of the disk into StoreError, StoreFullError or StoreDamagedError, each with its remedy."""
     try:

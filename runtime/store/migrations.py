@@ -49,6 +49,21 @@ STEPS: Mapping[int, tuple[str, ...]] = {
         "CREATE TABLE heartbeat (id INTEGER PRIMARY KEY CHECK (id = 1), beats INTEGER NOT NULL, boot_id TEXT NOT NULL)",
         "INSERT INTO heartbeat VALUES (1, 0, '')",
     ),
+    2: (
+        # later versions of a measurement, by a corrected calibration profile; the blob last, so that lists need not read over it
+        """CREATE TABLE recomputations (
+            capture_id INTEGER NOT NULL REFERENCES captures (id) ON DELETE CASCADE,
+            number INTEGER NOT NULL,
+            sidecar TEXT NOT NULL UNIQUE,
+            calibration TEXT NOT NULL,
+            made_utc TEXT NOT NULL,
+            program_version TEXT NOT NULL,
+            diameter_um_median REAL,
+            density_per_cm2 REAL,
+            json_zlib BLOB NOT NULL,
+            PRIMARY KEY (capture_id, number)
+        )""",
+    ),
 }
 LATEST = max(STEPS)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -12,10 +12,14 @@ from runtime.analysis.measurement import Measurement
 from runtime.errors import StoreError
 
 SIDECAR_SCHEMA: Final = "trichoscope/capture/1"
+RECOMPUTED_SCHEMA: Final = "trichoscope/recomputation/1"
 MAX_SIDECAR_BYTES = 64 * 1024 * 1024  # a hundred times a crowded scalp's measurement
-PICTURE_NAME = r"^\d{8,19}-[0-9a-f]{16}\.(jpg|png)$"  # nothing that could lead out of its folder
+# nothing that could lead out of its folder
+PICTURE_NAME = r"^\d{8,19}-[0-9a-f]{16}\.(jpg|png)$"
+RECOMPUTED_NAME = r"^(\d{8,19}-[0-9a-f]{16})\.recomputed-[0-9A-Za-z_-]{1,100}\.json$"
 
 Count = Annotated[int, Field(ge=0)]
+Read = TypeVar("Read", bound=BaseModel)
 
 
 class CaptureFacts(BaseModel):
@@ -70,24 +74,58 @@ class Sidecar(BaseModel):
         return self.model_dump_json(by_alias=True).encode()
 
 
-def read_sidecar(file: Path) -> Sidecar:
-    """The sidecar in `file`.
+class Recomputation(BaseModel):
+    """A later version of a capture's measurement, without its hairs. Those of one capture order by `number`, the newest counts."""
 
-    Raises:
-        StoreError: absent, too large, or not a sidecar of this version.
-    """
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    picture: str = Field(pattern=PICTURE_NAME, description="of the capture; its id may change when a lost database is rebuilt")
+    number: Annotated[int, Field(ge=1, le=2**31)]
+    sidecar: str = Field(pattern=RECOMPUTED_NAME, description="file name in the folder of captures")
+    calibration: str = Field(min_length=1, max_length=200, description="id of the profile that it was computed with")
+    made_utc: str = Field(description="wall clock, ISO 8601, as good as the device's clock was")
+    program_version: str
+    diameter_um_median: float | None
+    density_per_cm2: float | None
+
+
+class RecomputedSidecar(BaseModel):
+    """The file NAME.recomputed-PROFILE.json: all that the database has of the later version, so that a lost database can be rebuilt."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    schema_: Literal["trichoscope/recomputation/1"] = Field(default=RECOMPUTED_SCHEMA, alias="schema")
+    recomputation: Recomputation
+    measurement: Measurement
+
+    def to_bytes(self) -> bytes:
+        """The file's content, UTF-8."""
+        return self.model_dump_json(by_alias=True).encode()
+
+
+def read_sidecar(file: Path) -> Sidecar:
+    """The sidecar of a capture in `file`. Raises StoreError where it is absent, too large, or none of this version."""
+    return _read(file, Sidecar, "a sidecar of a capture")
+
+
+def read_recomputed(file: Path) -> RecomputedSidecar:
+    """The later version of a measurement in `file`. Raises StoreError where it is absent, too large, or none of this version."""
+    return _read(file, RecomputedSidecar, "a recomputed measurement")
+
+
+def _read(file: Path, kind: type[Read], called: str) -> Read:
     try:
         with file.open("rb") as stream:
             raw = stream.read(MAX_SIDECAR_BYTES + 1)
         if len(raw) > MAX_SIDECAR_BYTES:
-            raise StoreError(f"{file}: larger than {MAX_SIDECAR_BYTES} bytes: not a sidecar of a capture")
-        return Sidecar.model_validate_json(raw)
+            raise StoreError(f"{file}: larger than {MAX_SIDECAR_BYTES} bytes: not {called}")
+        return kind.model_validate_json(raw)
     except OSError as error:
         raise StoreError(f"{file}: cannot be read ({error.strerror})") from error
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))
-        raise StoreError(f"{file}: not a sidecar of a capture ({place}: {first['msg']})") from None
+        raise StoreError(f"{file}: not {called} ({place}: {first['msg']})") from None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 A capture is a picture, its sidecar and its row, made durable in this order. So at a start there may be a picture and sidecar without
 a row (the plug came before the commit, or the database lost it): it is taken back. A picture or a sidecar alone was never
 acknowledged: it moves to `orphans/`, where only people delete (a power cut adds one at most). A row without its picture is reported
-and kept: its numbers are still true.
+and kept: its numbers are still true. Later versions of a measurement follow once the captures agree (see `recomputing`).
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from pathlib import Path
 import structlog
 
 from runtime.errors import StoreError
+from runtime.store.database import transaction
 from runtime.store.files import PART_SUFFIX, fsync_folder, make_folder, move_into, write_file
+from runtime.store.recomputing import is_recomputed, reconcile_versions
 from runtime.store.records import Sidecar, read_sidecar
-from runtime.store.rows import capture_pictures, has_capture, insert_capture, load_capture, load_measurement
+from runtime.store.rows import capture_pictures, has_capture, insert_capture, load_measurement, load_original
 
 _log = structlog.get_logger(__name__)
 
@@ -64,13 +66,15 @@ def reconcile(connection: sqlite3.Connection, captures: Path, orphans: Path, on_
     for name in [name for name in sizes if name.endswith(PART_SUFFIX)]:
         (captures / name).unlink()
         del sizes[name]
+    recomputed = {name for name in sizes if is_recomputed(name)}
+    for name in recomputed:
+        del sizes[name]
     known = capture_pictures(connection)
     stems = {Path(name).stem for name in known}
     restored, strays = 0, [captures / name for name in sizes if Path(name).stem not in stems and not name.endswith(".json")]
     sidecars = sorted(name for name in sizes if name.endswith(".json") and Path(name).stem not in stems)
     for start in range(0, len(sidecars), CAPTURES_PER_COMMIT):
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(connection):
             for name in sidecars[start : start + CAPTURES_PER_COMMIT]:
                 on_progress()
                 if (picture := _restore(connection, captures / name, sizes)) is None:
@@ -78,12 +82,8 @@ def reconcile(connection: sqlite3.Connection, captures: Path, orphans: Path, on_
                 else:
                     strays.remove(picture)
                     restored += 1
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
         _log.info("captures taken back from sidecars", restored=restored, sidecars=len(sidecars))
+    strays += reconcile_versions(connection, captures, recomputed, on_progress)
     if strays:
         _log.warning("files of captures that were never finished put away", files=[f.name for f in strays[:20]], count=len(strays))
         move_into(orphans, strays)
@@ -122,7 +122,7 @@ def _write_missing_sidecars(connection: sqlite3.Connection, captures: Path, know
     for picture, id_ in known.items():
         on_progress()
         try:
-            sidecar = Sidecar(capture=load_capture(connection, id_), measurement=load_measurement(connection, id_))
+            sidecar = Sidecar(capture=load_original(connection, id_), measurement=load_measurement(connection, id_))
         except StoreError as error:
             _log.error("a capture can be read neither from the database nor from its sidecar", picture=picture, reason=str(error))
             continue

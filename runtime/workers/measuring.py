@@ -1,11 +1,10 @@
-"""How the threads measure a frame: the pipeline with a segmenter of their own, and the scale that is stated for the frame."""
+"""How the threads measure a frame: the pipeline with a segmenter of their own, and the scale that they are given for the frame."""
 
 from __future__ import annotations
 
-import structlog
+from collections.abc import Callable
 
-from calib.errors import ScaleError
-from calib.scale import NO_SCALE, Scale, given_scale
+from calib.field import FrameScale
 from device.frame import Frame
 from device.jpeg import jpeg_size
 from runtime.analysis.measurement import CutoffProfile, Measurement
@@ -13,20 +12,25 @@ from runtime.analysis.segmentation import Segmenter
 from runtime.errors import PictureError
 from runtime.pipeline import analyse
 
-log = structlog.get_logger(__name__)
-
 
 class FrameMeasurer:
     """Measures frames of one camera, one at a time; a segmenter is not shared between threads."""
 
-    def __init__(self, segmenter: Segmenter, *, stated: Scale, cutoff: CutoffProfile, paper: bool, max_megapixels: float) -> None:
-        """Store the arguments. `stated` is the configured scale; where it has none, the frame's own counts, else none."""
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        *,
+        scale_of: Callable[[Frame], FrameScale],
+        cutoff: CutoffProfile,
+        paper: bool,
+        max_megapixels: float,
+    ) -> None:
+        """Store the arguments. `scale_of` gives a frame its scale; it may be shared between threads."""
         self._segmenter = segmenter
-        self._stated = stated
+        self._scale_of = scale_of
         self._cutoff = cutoff
         self._paper = paper
         self._max_megapixels = max_megapixels
-        self._absurd: float | None = None
 
     def __call__(self, frame: Frame) -> Measurement:
         """The measurement of `frame`.
@@ -53,14 +57,3 @@ class FrameMeasurer:
                 f"{frame.source}: {size[0]}×{size[1]} px is over {self._max_megapixels:g} megapixels: "
                 "set the camera to a smaller picture (or raise analysis.max_megapixels)"
             )
-
-    def _scale_of(self, frame: Frame) -> Scale:
-        if self._stated.um_per_px is not None or frame.stated_um_per_px is None:
-            return self._stated
-        try:
-            return given_scale(frame.stated_um_per_px)
-        except ScaleError as error:
-            if frame.stated_um_per_px != self._absurd:  # said once, not at every frame
-                self._absurd = frame.stated_um_per_px
-                log.warning("the scale that the camera states is not used", why=str(error))
-            return NO_SCALE

@@ -13,6 +13,9 @@ import pytest
 
 from device.camera import DRIVERS, Camera, make_camera
 from device.errors import CameraTimeoutError, CameraUriError, DeviceError
+from device.simulated.v4l2_device import SimulatedDevice
+from device.simulated.v4l2_kernel import SimulatedKernel
+from device.v4l2.camera import V4l2Camera
 from tests.device.pictures import write_folder, write_video
 
 CAMERAS: dict[str, tuple[Callable[[Path], str], str]] = {
@@ -20,12 +23,20 @@ CAMERAS: dict[str, tuple[Callable[[Path], str], str]] = {
     "replay of a folder": (lambda tmp: f"replay:{write_folder(tmp / 'pictures')}?fps=%s", "replay:.?speed=3"),
     "replay of a video": (lambda tmp: f"replay:{write_video(tmp / 'v.avi')}?fps=%s", "replay:.?loop=2"),
     "simulated": (lambda tmp: "simulated:easy?width=160&height=120&scenes=2&fps=%s", "simulated:?width=wide"),
+    "v4l2": (lambda tmp: "v4l2:auto?width=64&height=48&fps=%s", "v4l2:auto?format=gif"),
 }
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = SimulatedKernel()
+    kernel.plug(SimulatedDevice())
+    monkeypatch.setattr(V4l2Camera, "kernel", kernel)
 
 
 @pytest.fixture(params=CAMERAS)
@@ -43,6 +54,7 @@ def test_frames_come_in_order_and_cannot_be_changed(address: str) -> None:
         frames = [camera.read(5.0) for _ in range(5)]
     assert info.width > 0 and info.height > 0 and info.fps == 100
     assert info.driver == address.partition(":")[0]
+    assert info.identity and 0 < info.opened_ns <= frames[0].captured_ns
     assert all(a.sequence < b.sequence and a.captured_ns < b.captured_ns for a, b in pairwise(frames))
     for frame in frames:
         assert frame.image.shape == (info.height, info.width, 3) and frame.image.dtype == np.uint8
@@ -112,6 +124,17 @@ def test_closing_again_does_no_harm_and_it_opens_again(address: str) -> None:
         with camera:
             assert camera.read(5.0).sequence >= 0
         camera.__exit__(None, None, None)
+
+
+def test_controls_that_are_locked_stand_in_what_the_camera_says_of_itself(address: str) -> None:
+    with make_camera(address % 100) as camera:
+        held = camera.lock_controls()
+        assert camera.info.controls == held
+        camera.release_controls()
+        assert camera.lock_controls(held) == held
+        assert camera.dropped == 0
+    with pytest.raises(DeviceError, match="not open"):
+        camera.lock_controls()
 
 
 def test_a_camera_is_read_with_a_deadline(address: str) -> None:

@@ -67,7 +67,7 @@ def test_numbers_have_units_and_uncertainty(page):
     assert int(hairs["value"]) > 0 and hairs["error"].startswith("± ")
     assert re.fullmatch(r"\d+", figure(page, "follicles")["value"])
     assert "%" in page.locator("[data-figure='terminal-vellus']").first.inner_text()
-    assert page.locator(".scale-bar").first.inner_text().endswith(("µm", "mm"))
+    assert page.locator(".scale-bar span").first.inner_text().endswith(("µm", "mm"))
     assert page.locator(".quality b").first.inner_text() != ""
 
 

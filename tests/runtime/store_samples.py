@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from runtime.analysis.measurement import Distribution, Hair, Measurement, Quality, ScaleUsed, SegmentationTrust
+from runtime.analysis.measurement import Density, Distribution, Hair, Measurement, Quality, ScaleReadingUsed, ScaleUsed, SegmentationTrust
 from runtime.store.captures import CaptureStore
 from runtime.store.records import CaptureFacts
 from runtime.store.settings import StoreSettings
@@ -47,6 +47,21 @@ def measurement(hair_count=3, size=SIZE):
         follicles=[], paper=None, alopecia=None, conditions=None, models={"segmenter": "classical/1"}, calibration=None, version="0.1.0",
         timing_ms={"total": 1.0},
     )  # fmt: skip
+
+
+def calibrated(calibration, um_per_px=None, hair_count=3, size=SIZE):
+    """The measurement above as a profile of this id gives it: at so many µm per px, or without a scale."""
+    px = measurement(hair_count, size)
+    used = ScaleUsed(um_per_px=um_per_px, um_per_px_std=um_per_px and um_per_px / 100, source="fiducial" if um_per_px else "none")
+    reading = ScaleReadingUsed(distance_mm=None, distance_std_mm=None, ring_um_per_px=um_per_px, ring_um_per_px_std=0.1, ring_mm=9.0)
+    figures = {"diameter_um": None, "density_per_cm2": None}
+    if um_per_px:
+        um = 5.0 * um_per_px
+        figures = {
+            "diameter_um": Distribution(n=hair_count, mean=um, median=um, p25=um, p75=um, sd=0.0),
+            "density_per_cm2": Density(value=1e4 / um_per_px**2, std_frame=1.0, std_site=2.0, rule="rooted"),
+        }
+    return px.model_copy(update={"scale": used, "scale_reading": reading, "calibration": calibration} | figures)
 
 
 def facts(sequence=1):
