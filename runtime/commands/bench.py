@@ -195,6 +195,48 @@ def growth(
             raise typer.Exit(2) from error
 
 
+@app.command()
+def calibration(
+    pictures: Annotated[int, typer.Option(min=2, max=10_000, help="Pictures of each kind of target; curves are a tenth as many.")] = 100,
+    scalps: Annotated[int, typer.Option(min=1, max=200, help="Scalps of which hairs are compared over distances.")] = 12,
+    seed: Annotated[int, typer.Option(min=0, max=2**53, help="Seed from which on pictures are drawn.")] = UNSEEN_SEED,
+    only: Annotated[
+        Literal["targets", "ring", "curves", "hairs"] | None, typer.Option(help="This part alone.", show_default="all four")
+    ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.svg", help="Also draw the hairs' thickness over distance into this file.", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")] = False,
+) -> None:
+    """Scales of targets and of the hood ring, curves over distance, and the same hairs from four distances, against exact truth."""
+    from runtime.bench.calibration.report import CalibrationBench
+    from runtime.bench.calibration.run import measure_calibration
+    from runtime.commands.files import write_atomically
+    from runtime.errors import TrichoscopeError
+
+    messages = Console(stderr=True, soft_wrap=True, highlight=False)
+    if picture is not None and only not in (None, "hairs"):
+        raise typer.BadParameter("the picture shows hairs: leave --only out, or ask for hairs", param_hint="--picture")
+    with _progress(messages) as progress:
+        found: CalibrationBench = measure_calibration(range(seed, seed + pictures), scalps, only, progress)
+    if as_json:
+        asked = {"pictures_per_kind": pictures, "scalps": scalps, "first_seed": seed}
+        typer.echo(json.dumps({"bench": "calibration", "machine": machine()} | asked | found.as_json(), indent=2))
+    else:
+        console = Console(width=None if sys.stdout.isatty() else FILE_COLUMNS, highlight=False)
+        for table in found.tables():
+            console.print(table, "")
+    if picture is not None and found.hairs is not None:
+        from runtime.bench.calibration.picture import as_svg
+
+        try:
+            write_atomically(picture, as_svg(found.hairs))
+        except TrichoscopeError as error:
+            messages.print(str(error), markup=False)
+            raise typer.Exit(2) from error
+
+
 def _sizes(text: str) -> list[tuple[int, int]]:
     """Widths and heights in px from "640x480,1920x1080"."""
     sizes = []

@@ -1,0 +1,1 @@
+"""What calibration is worth: scales, curves and hair widths against the truth of rendered pictures."""
