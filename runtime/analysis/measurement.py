@@ -43,6 +43,7 @@ class ScaleReadingUsed(Model):
     ring_um_per_px: NonNegative | None = Field(description="in the plane of the hood ring, as seen in this frame")
     ring_um_per_px_std: NonNegative | None
     ring_mm: NonNegative | None = Field(description="the ring's diameter by which that was reckoned")
+    slope_per_px: tuple[float, float] | None = Field(default=None, description="relative change of the scale per px, from the ring's tilt")
     note: str | None = Field(default=None, description="why no better source was used, or why there is no scale")
 
 
