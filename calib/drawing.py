@@ -5,6 +5,7 @@ Millimetres, x right and y down, origin in the middle of the drawing.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -74,25 +75,61 @@ def draw_target(target: Target, width_mm: float, height_mm: float) -> Drawing:
 
 
 def flat_picture(drawing: Drawing, um_per_px: float) -> NDArray[np.float32]:
-    """The drawing as float32 (height, width) 0…1 at `um_per_px`, its middle in the middle; pixels are averages over their area."""
+    """The drawing as float32 (height, width) 0…1 at `um_per_px`, its middle in the middle; pixels are averages over their area.
+
+    Upright rectangles are covered exactly: edges rounded to parts of a pixel, all corners of a board's column alike, would move its scale.
+    """
     width, height = (max(1, round(side * 1000 / um_per_px)) for side in (drawing.width_mm, drawing.height_mm))
-    canvas = np.full((height * FINER, width * FINER), 255, np.uint8)
-    scale = FINER * 1000 / um_per_px
-    middle = np.array([width * FINER - 1, height * FINER - 1]) / 2
-    one = 1 << SHIFT
+    picture = np.ones((height, width), np.float32)
+    scale = 1000 / um_per_px
+    middle = np.array([width - 1, height - 1]) / 2
     for shape in drawing.shapes:
-        level = round(shape.level * 255)
         if isinstance(shape, Disc):
-            x, y = np.rint((np.array([shape.x_mm, shape.y_mm]) * scale + middle) * one).astype(int)
-            cv2.circle(canvas, (int(x), int(y)), round((shape.radius_mm * scale - 0.5) * one), level, -1, cv2.LINE_8, SHIFT)
+            centre = np.array([shape.x_mm, shape.y_mm]) * scale + middle
+            low, high = centre - shape.radius_mm * scale, centre + shape.radius_mm * scale
         else:
-            points = np.array(shape.points_mm) * scale
-            # OpenCV paints the pixels on the outline too: half a pixel less on each side keeps the area
-            inwards = np.sign(points - points.mean(0)) * 0.5
-            fixed = np.rint((points - inwards + middle) * one).astype(np.int32)
-            cv2.fillPoly(canvas, [fixed.reshape(-1, 1, 2)], level, cv2.LINE_8, SHIFT)
-    small = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
-    return np.asarray(small * np.float32(1 / 255), np.float32)
+            points = np.array(shape.points_mm) * scale + middle
+            low, high = points.min(0), points.max(0)
+        left, top = (max(0, math.floor(v)) for v in low)
+        right, bottom = (min(side, math.ceil(v) + 2) for v, side in zip(high, (width, height), strict=True))
+        if left >= right or top >= bottom:
+            continue
+        if isinstance(shape, Disc):
+            cover = _disc_cover(centre - (left, top), shape.radius_mm * scale, (bottom - top, right - left))
+        elif _upright(points):
+            cover = np.outer(_cover(low[1], high[1], top, bottom), _cover(low[0], high[0], left, right))
+        else:
+            cover = _polygon_cover(points - (left, top), (bottom - top, right - left))
+        part = picture[top:bottom, left:right]
+        part += (np.float32(shape.level) - part) * cover.astype(np.float32)
+    return picture
+
+
+def _upright(points: NDArray[np.float64]) -> bool:
+    """Whether points (n, 2) are the corners of a rectangle with upright sides."""
+    return len(points) == 4 and all(len(np.unique(points[:, axis])) == 2 for axis in (0, 1))
+
+
+def _cover(low: float, high: float, first: int, stop: int) -> NDArray[np.float64]:
+    """How much of each pixel first … stop − 1 of a row, pixel centres at integers, lies between low and high."""
+    at = np.arange(first, stop)
+    return np.asarray(np.clip(np.minimum(high, at + 0.5) - np.maximum(low, at - 0.5), 0.0, 1.0), np.float64)
+
+
+def _disc_cover(centre: NDArray[np.float64], radius: float, shape: tuple[int, int]) -> NDArray[np.float64]:
+    """The share of each pixel (height, width) within a circle; across its edge, which is nearly straight there, by the distance to it."""
+    fine = (np.arange(max(shape) * FINER) + 0.5) / FINER - 0.5
+    away = np.hypot(fine[None, : shape[1] * FINER] - centre[0], fine[: shape[0] * FINER, None] - centre[1])
+    inside = np.clip((radius - away) * FINER + 0.5, 0.0, 1.0)
+    return np.asarray(inside.reshape(shape[0], FINER, shape[1], FINER).mean((1, 3)), np.float64)
+
+
+def _polygon_cover(points: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.float64]:
+    """The share of each pixel (height, width) within a polygon, to a quarter of a pixel."""
+    canvas = np.zeros((shape[0] * FINER, shape[1] * FINER), np.uint8)
+    fixed = np.rint(((points + 0.5) * FINER - 0.5) * (1 << SHIFT)).astype(np.int32)
+    cv2.fillPoly(canvas, [fixed.reshape(-1, 1, 2)], 1, cv2.LINE_8, SHIFT)
+    return np.asarray(canvas.reshape(shape[0], FINER, shape[1], FINER).mean((1, 3)), np.float64)
 
 
 def marker_squares(dictionary: str, number: int) -> NDArray[np.bool_]:

@@ -12,7 +12,6 @@ from calib.ring import HOLE
 from calib.targets import HoodRing
 
 CORNERS = 90  # of the polygon; its sides bulge by less than a pixel at the size of a picture
-STEPS = 8  # of the iteration that bends undistorted points; each gains a digit or more
 
 
 def opening_in_picture(plane: PlaneFit, ring: HoodRing, width_px: int, height_px: int) -> tuple[tuple[float, float], ...] | None:
@@ -21,16 +20,12 @@ def opening_in_picture(plane: PlaneFit, ring: HoodRing, width_px: int, height_px
     None where all of the picture lies within the opening, or nothing of it does (the ring was then misread, or is not at the edge).
     """
     turn = np.linspace(0, 2 * math.pi, CORNERS, endpoint=False)
-    circle = np.stack([np.cos(turn), np.sin(turn), np.ones(CORNERS) * 2 / (HOLE * ring.diameter_mm)], 1)
-    mapped = circle @ np.linalg.inv(plane.homography).T
-    straight = mapped[:, :2] / mapped[:, 2:]
-    bent = straight.copy()
-    for _ in range(STEPS):
-        bent += straight - plane.lens.undistort(bent)
+    radius = HOLE * ring.diameter_mm / 2
+    edge = plane.to_picture(radius * np.stack([np.cos(turn), np.sin(turn)], 1))
     frame = np.array([[-0.5, -0.5], [width_px - 0.5, -0.5], [width_px - 0.5, height_px - 0.5], [-0.5, height_px - 0.5]], np.float32)
-    if not np.isfinite(bent).all():
+    if not np.isfinite(edge).all():
         return None
-    hull = cv2.convexHull(bent.astype(np.float32)).reshape(-1, 2)
+    hull = cv2.convexHull(edge.astype(np.float32)).reshape(-1, 2)
     area, inside = cv2.intersectConvexConvex(hull, frame)
     if inside is None or area <= 0 or area >= width_px * height_px * (1 - 1e-6):
         return None

@@ -147,7 +147,7 @@ def tilted():
     return [seen(d, rng, tuple(np.radians(rng.choice([-1, 1], 2) * rng.uniform(1.5, 3.5, 2)))) for d in DISTANCES]
 
 
-@pytest.mark.parametrize("factor", [0.25, 0.5, 2.0, 3.0])
+@pytest.mark.parametrize("factor", [0.4, 0.5, 2.0, 3.0])
 def test_a_wrong_pitch_is_seen_by_the_perspective(tilted, factor):
     says = rf"focal length of 1[89]\d\d px.*check the pitch of the target \(about {1 / factor:.0f}?[.\d]* of the one stated would fit\)"
     with pytest.raises(CurveError, match=says):
