@@ -35,7 +35,10 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class BackdropPlan:
-    """What to render: `width` × `height` px of the backdrop, through a window `window_width` px wide; `shrink` < 1 renders smaller."""
+    """What to render: `width` × `height` px of the backdrop, through a window `window_width` px wide; `shrink` < 1 renders smaller.
+
+    `um_per_px` of the window, None for that which the seed draws.
+    """
 
     seed: int
     kind: Kind
@@ -44,6 +47,7 @@ class BackdropPlan:
     height: int
     window_width: int
     shrink: float = 1.0
+    um_per_px: float | None = None
 
     @property
     def key(self) -> str:
@@ -96,7 +100,8 @@ def fetch_backdrop(plan: BackdropPlan, should_stop: Callable[[], bool]) -> Backd
 def render_backdrop(plan: BackdropPlan, should_stop: Callable[[], bool]) -> Backdrop:
     """Render the backdrop of a plan. Raises RenderStoppedError where `should_stop` says so meanwhile."""
     width, height = round(plan.width * plan.shrink), round(plan.height * plan.shrink)
-    um_per_px = scene_um_per_px(plan.seed, plan.kind) * 640 / (plan.window_width * plan.shrink)
+    drawn = scene_um_per_px(plan.seed, plan.kind) * 640 / plan.window_width
+    um_per_px = (drawn if plan.um_per_px is None else plan.um_per_px) / plan.shrink
     scene = render_scene(
         plan.seed,
         width=width,
