@@ -18,21 +18,58 @@ from typing import Literal
 from typing_extensions import Self  # typing.Self needs 3.11
 
 from device.backoff import Backoff, FailureBudget
-from device.camera import Camera, CameraInfo, make_camera
+from device.camera import Camera, CameraInfo, ControlValues, make_camera
 from device.errors import (
+    CameraBandwidthError,
+    CameraBusyError,
+    CameraDeniedError,
     CameraEndedError,
     CameraLostError,
+    CameraModeError,
     CameraNotFoundError,
+    CameraRefusedError,
     CameraTimeoutError,
     DeviceError,
     FrameDecodeError,
+    NotACameraError,
 )
 from device.frame import Frame
 from device.jpeg import is_whole_jpeg
+from device.present import LOOK_EVERY_S, cameras_present
 from device.rate import RateMeter
+from device.ring import FrameRing
 from device.slot import LatestFrameSlot
 
-CaptureState = Literal["opening", "streaming", "absent", "frozen", "ended", "failed"]
+CaptureState = Literal[
+    "opening",
+    "streaming",
+    "absent",
+    "frozen",
+    "busy",
+    "no_bandwidth",
+    "refused",
+    "no_mode",
+    "denied",
+    "not_a_camera",
+    "ended",
+    "failed",
+]
+
+BY_ITSELF = "If it does not come back by itself, unplug the camera and plug it in again"
+# what each trouble is called, and what a person may expect; the first class that fits counts, DeviceError fits all
+TROUBLES: tuple[tuple[type[DeviceError], CaptureState, str], ...] = (
+    (CameraNotFoundError, "absent", "The picture comes by itself once the camera is there"),
+    (CameraLostError, "absent", "Plug the camera in again; the picture comes back by itself"),
+    (CameraTimeoutError, "frozen", BY_ITSELF),
+    (FrameDecodeError, "frozen", BY_ITSELF),
+    (CameraBusyError, "busy", "The picture comes by itself once the camera is free"),
+    (CameraBandwidthError, "no_bandwidth", "The picture comes by itself once there is room"),
+    (CameraRefusedError, "refused", "Trying again"),
+    (CameraModeError, "no_mode", "Trying again, in case another camera is plugged in"),
+    (CameraDeniedError, "denied", "Trying again"),
+    (NotACameraError, "not_a_camera", "Trying again, in case a camera takes its place"),
+    (DeviceError, "failed", "Trying again"),
+)
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +108,7 @@ class CaptureStatus:
         camera: what the open camera says of itself, None while none is open.
         frames: pictures published; `lost`: gaps in the camera's sequence; `damaged`: pictures dropped as not whole.
         opened: how often the camera was opened; all but the first are reconnections.
-        failures: attempts that ended in anything but a camera that is absent, frozen or at its end.
+        failures: attempts that ended in the state failed.
         read_deadline_s: how long one read may take with this camera.
         beat_ns: `time.monotonic_ns()` when the loop last got on (a frame, or an attempt to open).
         gave_up: the loop will not try again.
@@ -106,14 +143,24 @@ class CaptureLoop:
         make: Callable[[str], Camera] = make_camera,
         patience: Patience | None = None,
         listener: Callable[[], None] = lambda: None,
+        plugged_in: Callable[[], object] = cameras_present,
+        ring: FrameRing | None = None,
     ) -> None:
-        """Store the arguments. `listener` is called by the capture thread after each frame and each change of state."""
+        """Store the arguments. `listener` is called by the capture thread after each frame and each change of state.
+
+        `plugged_in` gives what differs when a camera comes or goes; a change ends the wait before the next attempt.
+        `ring` gets the frames too, for `choose_frame`.
+        """
         self.camera_uri = camera_uri
         self.rate = RateMeter()
         self._slot = slot
         self._make = make
         self._patience = patience or Patience()
         self._listener = listener
+        self._plugged_in = plugged_in
+        self._ring = ring
+        self._holding = False  # whether the camera's controls are to be held
+        self._held: ControlValues | None = None  # at which values, once a camera was asked
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._status = CaptureStatus("opening", f"opening {camera_uri}", None, time.monotonic_ns(), self._patience.frame_s)
@@ -140,6 +187,16 @@ class CaptureLoop:
         if camera is not None:
             camera.cancel()
 
+    def hold_controls(self) -> None:
+        """Hold exposure, white balance and focus as they are, over reconnections too: for a visit. Takes effect before the next frame."""
+        with self._lock:
+            self._holding = True
+
+    def release_controls(self) -> None:
+        """Give them back to the camera's automatics. Takes effect before the next frame."""
+        with self._lock:
+            self._holding, self._held = False, None
+
     @property
     def status(self) -> CaptureStatus:
         """The present status; immutable."""
@@ -159,20 +216,16 @@ class CaptureLoop:
         while not self._stopping.is_set():
             began = time.monotonic()
             crash: Exception | None = None
+            there = self._plugged_in()
             try:
                 self._open_and_stream()
                 return  # asked to stop
             except CameraEndedError as error:
                 self._say("ended", f"{error}. Choose another camera to go on")
                 return
-            except CameraNotFoundError as error:
-                self._leave("absent", f"{error}. The picture comes by itself once the camera is there")
-            except CameraLostError as error:
-                self._leave("absent", f"{error}. Plug the camera in again; the picture comes back by itself")
-            except (CameraTimeoutError, FrameDecodeError) as error:
-                self._leave("frozen", f"{error}. If it does not come back by itself, unplug the camera and plug it in again")
             except DeviceError as error:
-                self._leave("failed", f"{error}. Trying again")
+                state, outlook = next((name, outlook) for kind, name, outlook in TROUBLES if isinstance(error, kind))
+                self._leave(state, f"{error}. {outlook}")
             except Exception as error:
                 crash = error
                 log.exception("the driver of %s crashed", self.camera_uri)
@@ -183,7 +236,18 @@ class CaptureLoop:
             if crash is not None and not budget.spend():
                 self._give_up(crash)
                 return
-            self._stopping.wait(retry.next_s() if crash is None else restart.next_s())
+            if crash is not None:
+                self._stopping.wait(restart.next_s())
+            elif self._changes_within(retry.next_s(), there):
+                retry.reset()
+
+    def _changes_within(self, wait_s: float, there: object) -> bool:
+        """Wait until it is time to try again; whether something was plugged in or out, which makes it time."""
+        deadline = time.monotonic() + wait_s
+        while (left_s := deadline - time.monotonic()) > 0 and not self._stopping.wait(min(LOOK_EVERY_S, left_s)):
+            if self._plugged_in() != there:
+                return True
+        return False
 
     def _open_and_stream(self) -> None:
         """Open the camera and read it until the loop is asked to stop; whatever goes wrong is raised."""
@@ -194,17 +258,45 @@ class CaptureLoop:
             self._change(camera=info, opened=self.status.opened + 1, read_deadline_s=timeout_s)
             last_good = time.monotonic()
             last_sequence: int | None = None
+            dropped = 0
+            holding = False
             while not self._stopping.is_set():
-                frame = self._read_whole(camera, timeout_s)
+                holding = self._settle_controls(camera, holding)
+                before = camera.dropped
+                try:
+                    frame = self._read_whole(camera, timeout_s)
+                finally:
+                    dropped += self._count_dropped(camera.dropped - before)
                 if frame is None:
                     if time.monotonic() - last_good > timeout_s:
                         raise FrameDecodeError(f"{self.camera_uri} sends only damaged pictures")
                     self._beat()
                     continue
                 last_good = time.monotonic()
-                gap = 0 if last_sequence is None else max(0, frame.sequence - last_sequence - 1)
-                last_sequence = frame.sequence
+                gap = 0 if last_sequence is None else max(0, frame.sequence - last_sequence - 1 - dropped)
+                last_sequence, dropped = frame.sequence, 0
                 self._publish(frame, gap)
+
+    def _count_dropped(self, pictures: int) -> int:
+        """Pictures that the driver dropped as damaged, now counted."""
+        if pictures:
+            self._change(damaged=self.status.damaged + pictures)
+        return pictures
+
+    def _settle_controls(self, camera: Camera, holding: bool) -> bool:
+        """Lock or release the camera's controls where that is wanted and not yet so; whether they are locked now."""
+        with self._lock:
+            wanted, values = self._holding, self._held
+        if wanted == holding:
+            return holding
+        if wanted:
+            held = camera.lock_controls(values)
+            with self._lock:
+                self._held = held if self._holding else None
+        else:
+            camera.release_controls()
+        self._change(camera=camera.info)
+        return wanted
 
     @contextmanager
     def _cancellable(self, camera: Camera) -> Iterator[Camera]:
@@ -236,11 +328,19 @@ class CaptureLoop:
 
     def _publish(self, frame: Frame, gap: int) -> None:
         self._slot.put(frame)
+        if self._ring is not None:
+            self._ring.put(frame)
         self.rate.tick()
         with self._lock:
             status = self._status
             began_streaming = status.state != "streaming"
-            self._status = replace(status, frames=status.frames + 1, lost=status.lost + gap, beat_ns=time.monotonic_ns(), state="streaming")
+            self._status = replace(
+                status,
+                frames=status.frames + 1,
+                lost=status.lost + gap,
+                beat_ns=time.monotonic_ns(),
+                state="streaming",
+            )
         if began_streaming:
             self._say("streaming", f"streaming from {self.camera_uri}")
         else:
@@ -251,6 +351,8 @@ class CaptureLoop:
         if self._stopping.is_set():
             return
         self._slot.clear()
+        if self._ring is not None:
+            self._ring.clear()
         self._say(state, message, camera=None, failures=self.status.failures + (state == "failed"))
 
     def _give_up(self, crash: Exception) -> None:

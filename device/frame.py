@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -26,7 +27,7 @@ class Frame:
         stated_um_per_px: scale that the source itself states (simulated microscope, replay folder with scales.csv), else None.
     """
 
-    __slots__ = ("_encoded", "_image", "_lock", "captured_ns", "jpeg", "sequence", "source", "stated_um_per_px")
+    __slots__ = ("_convert", "_encoded", "_image", "_lock", "captured_ns", "jpeg", "sequence", "source", "stated_um_per_px")
 
     def __init__(
         self,
@@ -37,15 +38,17 @@ class Frame:
         image: Image | None = None,
         jpeg: bytes | None = None,
         encoded: bytes | None = None,
+        convert: Callable[[], Image] | None = None,
         stated_um_per_px: float | None = None,
     ) -> None:
-        """Make a frame from pixels, from JPEG bytes, or from bytes of another format (`encoded`, which then gives the pixels).
+        """Make a frame from pixels, from JPEG bytes, from bytes of another format (`encoded`, which then gives the pixels), or from
+        what makes its pixels when they are first asked for (`convert`).
 
         Raises:
-            ValueError: none of image, jpeg and encoded was given, or the image is not uint8 (height, width, 3).
+            ValueError: none of image, jpeg, encoded and convert was given, or the image is not uint8 (height, width, 3).
         """
-        if image is None and jpeg is None and encoded is None:
-            raise ValueError("a frame needs an image, JPEG bytes or other encoded bytes")
+        if image is None and jpeg is None and encoded is None and convert is None:
+            raise ValueError("a frame needs an image, JPEG bytes, other encoded bytes or what makes its image")
         if image is not None:
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
                 raise ValueError(f"a frame's image is uint8 (height, width, 3), not {image.dtype} {image.shape}")
@@ -56,6 +59,7 @@ class Frame:
         self.jpeg = jpeg
         self.stated_um_per_px = stated_um_per_px
         self._encoded = encoded if encoded is not None else jpeg
+        self._convert = convert
         self._image = image
         self._lock = threading.Lock()
 
@@ -67,6 +71,10 @@ class Frame:
             FrameDecodeError: the bytes are not a picture.
         """
         with self._lock:
+            if self._image is None and self._convert is not None:
+                made, self._convert = self._convert(), None
+                made.flags.writeable = False
+                self._image = made
             if self._image is None:
                 assert self._encoded is not None
                 try:

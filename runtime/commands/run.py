@@ -17,7 +17,10 @@ from runtime.errors import ConfigError, TrichoscopeError
 
 def run(
     camera: Annotated[
-        str | None, typer.Option(metavar="URI", help="Camera address: simulated:, replay:FOLDER, replay:VIDEO.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="URI", help="Camera address: v4l2:auto, v4l2:PATH, simulated:, replay:FOLDER, replay:VIDEO.", show_default=False
+        ),
     ] = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="Configuration file (TOML).", show_default=False)] = None,
     port: Annotated[int | None, typer.Option(metavar="N", help="TCP port of the page; 0 takes a free one.", show_default=False)] = None,

@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 import time
+import timeit
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,10 +20,14 @@ import numpy as np
 
 from device.camera import parse_uri
 from device.capture import CaptureLoop, Patience
+from device.choosing import choose_frame
+from device.ring import FrameRing
+from device.sharpness import grey_of, sharpness_of
 from device.simulated.v4l2_device import PICTURES, SimulatedDevice, paint
 from device.simulated.v4l2_kernel import SimulatedKernel
 from device.slot import LatestFrameSlot
 from device.v4l2.camera import V4l2Camera
+from runtime.bench.growth.loads import one_thread
 
 WARM_UP_FRAMES = 30  # before the first figure is taken
 WARM_UP_CYCLES = 50
@@ -75,6 +80,49 @@ class ReplugResult:
     seen_ms_most: float
     return_ms_median: float
     return_ms_most: float
+
+
+@dataclass(frozen=True)
+class ChoiceResult:
+    """The right frame around a button's press, at 640×480 and 30 frames a second, chosen while the capture loop runs.
+
+    Attributes:
+        presses: how often; `looked_at_least`: fewest frames judged for one.
+        late_ms_median, late_ms_most: from the capture of the last frame of the window to the choice.
+        sharpness_ms: what judging one picture's sharpness takes; `decode_ms` its decoding in grey before that.
+    """
+
+    presses: int
+    looked_at_least: int
+    late_ms_median: float
+    late_ms_most: float
+    sharpness_ms: float
+    decode_ms: float
+
+
+def measure_choice(presses: int = 20) -> ChoiceResult:
+    """Press the button, again and again."""
+    kernel, ring = SimulatedKernel(), FrameRing()
+    kernel.plug(SimulatedDevice())
+    address = f"{ADDRESS}?width=640&height=480&fps=30&format=mjpg"
+    with CaptureLoop(address, LatestFrameSlot(), make=lambda text: V4l2Camera(parse_uri(text), kernel), ring=ring):
+        ring.after(0, CYCLE_DEADLINE_S)
+        time.sleep(1.0)  # until the ring is full
+        choices = [choose_frame(ring, time.monotonic_ns()) for _ in range(presses)]
+    frame = choices[-1].frame
+    grey = grey_of(frame)
+    late_ms = [each.late_ms for each in choices]
+    with one_thread():
+        sharpness_ms = min(timeit.repeat(lambda: sharpness_of(grey), number=1, repeat=100)) * 1e3
+        decode_ms = min(timeit.repeat(lambda: grey_of(frame), number=1, repeat=100)) * 1e3
+    return ChoiceResult(
+        presses=presses,
+        looked_at_least=min(each.looked_at for each in choices),
+        late_ms_median=float(np.median(late_ms)),
+        late_ms_most=max(late_ms),
+        sharpness_ms=sharpness_ms,
+        decode_ms=decode_ms,
+    )
 
 
 def measure_capture(seconds: float = 60.0, width: int = 640, height: int = 480, fps: float = 30.0) -> CaptureResult:
