@@ -1,4 +1,4 @@
-"""The settings of the device layer, as `runtime/config.py` composes them: which camera, and how patiently it is waited for."""
+"""The settings of the device layer, as `runtime/config.py` composes them: which camera, how patiently, and which handpiece."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from device.camera import parse_uri
-from device.errors import CameraUriError
+from device.errors import CameraUriError, HandpieceUriError
+from device.handpiece.uri import parse_handpiece_uri
 
 
 class CameraSettings(BaseModel):
@@ -17,7 +18,8 @@ class CameraSettings(BaseModel):
 
     uri: str = Field(
         default="simulated:",
-        description="camera address: simulated:?seed=7&fps=30&width=640&height=480&scenes=4 or replay:FOLDER?fps=30&loop=1",
+        description="camera address: v4l2:auto or v4l2:/dev/v4l/by-id/NAME?width=640&height=480&fps=30, "
+        "simulated:?seed=7&fps=30&width=640&height=480&scenes=4 or replay:FOLDER?fps=30&loop=1",
     )
     read_timeout_s: Annotated[float, Field(gt=0, le=60)] = Field(
         default=2.0, description="seconds without a frame after which the camera counts as frozen"
@@ -32,5 +34,26 @@ class CameraSettings(BaseModel):
         try:
             parse_uri(value)
         except CameraUriError as error:
+            raise ValueError(str(error)) from error
+        return value
+
+
+class HandpieceSettings(BaseModel):
+    """`[handpiece]`: where range, light and button come from. Immutable, closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    uri: str = Field(
+        default="none:",
+        description="handpiece address: none:, serial:auto, serial:/dev/serial/by-id/NAME?driver=reference|tofsense|gy53&baud=115200, "
+        "pty:/dev/pts/N or simulated:",
+    )
+
+    @field_validator("uri")
+    @classmethod
+    def _names_a_driver(cls, value: str) -> str:
+        try:
+            parse_handpiece_uri(value)
+        except HandpieceUriError as error:
             raise ValueError(str(error)) from error
         return value

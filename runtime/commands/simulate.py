@@ -1,4 +1,4 @@
-"""`trichoscope simulate`: pictures from the simulated microscope with their exact truth, for tests, training and demonstrations."""
+"""`trichoscope simulate`: pictures from the simulated microscope with their exact truth, and a handpiece (in `simulated_handpiece.py`)."""
 
 from __future__ import annotations
 
@@ -19,16 +19,20 @@ from device.reel import read_scales
 from device.simulated.recipe import KINDS
 from device.simulated.scene import MAX_PIXELS, MIN_SIDE, RenderedFrame, render_frame
 from runtime.commands.files import output_folder, write_atomically, write_png
+from runtime.commands.simulated_handpiece import handpiece
 from runtime.errors import TrichoscopeError
 
 SCALES = "scales.csv"
 
-app = typer.Typer(no_args_is_help=True, help="Pictures from the simulated microscope.")
+app = typer.Typer(no_args_is_help=True, help="Pictures from the simulated microscope; a simulated handpiece.")
+
+
+app.command()(handpiece)
 
 
 @app.callback()
 def simulate() -> None:
-    """Pictures from the simulated microscope."""
+    """Pictures from the simulated microscope; a simulated handpiece."""
 
 
 @app.command()
