@@ -4,7 +4,7 @@ The model goes from the picture to the target, the way that every later reader g
 projectively to millimetres (`calib.projective`). Eight numbers for the plane (five where only X is known, as for a ruler) and four for
 the lens, found by Gauss–Newton with Cauchy's weights (Holland and Welsch 1977) and Gaussian priors on the lens, without which a ring of
 points could not tell scale from distortion. The covariance is that of an M-estimator (Huber 1981, 7.6) at the noise level that the
-residuals show; points of one ruled line share an error, whose size is told from theirs by the method of moments (one-way random effect).
+residuals show; points of one ruled line share an error (`calib.ruling`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from calib.errors import TargetNotFoundError
 from calib.lens import RadialLens
 from calib.points import TargetPoints
 from calib.projective import LENS, PARAMETERS, X_ROW, Y_ROW, homography, jacobians, read_at_middle, steps_and_slopes
+from calib.ruling import RulingErrors, ruling_errors
 from calib.tilt import other_direction, tilt_of
 
 Floats = NDArray[np.float64]
@@ -224,20 +225,39 @@ def _solve(problem: _Problem, lens: Floats | None) -> _Solution:
         size, noise = _sizes(rest, len(free), floor)
         if round_number == ROUNDS or last < SETTLED:
             break
-        weighted = slopes / (1 + (size / (DOUBTFUL * noise)) ** 2)[:, None]
-        flat, weighted = slopes.reshape(-1, len(free)), weighted.reshape(-1, len(free))
-        normal = weighted.T @ flat + np.diag(noise**2 * prior)
+        weighted = _weighed(problem, found, rest, slopes, size / (DOUBTFUL * noise), noise, round_number > 0)
+        flat = slopes.reshape(-1, len(free))
+        normal = weighted.T @ flat + np.diag(prior)
         try:
-            step = np.linalg.solve(normal, weighted.T @ rest.ravel() - noise**2 * prior * found[free])
+            step = np.linalg.solve(normal, weighted.T @ rest.ravel() - prior * found[free])
         except np.linalg.LinAlgError:
             raise TargetNotFoundError("the points of the target do not fix a plane: bring more of it into view") from None
         found[free] += step
-        last = math.sqrt(max(float(step @ normal @ step), 0.0)) / noise
+        last = math.sqrt(max(float(step @ normal @ step), 0.0))
         moved = (rest - slopes @ step) * problem.std
         fitted_place = problem.places + (across * moved[0][:, None] if problem.ruler else moved.T)
     residual = np.sqrt(np.sum(rest * rest, 0)) * problem.std
-    covariance, information = _covariance(problem.line, rest, size / noise, slopes, prior, noise)
+    if problem.ruler:
+        errors = _ruling(problem, found, rest, size / (DOUBTFUL * noise), known=True, bounded=False)
+        information = slopes[0].T @ errors.weighed(slopes[0])
+        covariance = np.linalg.inv(information + np.diag(prior))
+    else:
+        covariance, information = _covariance(rest, size / noise, slopes, prior, noise)
     return _Solution(found, residual, size < LOST * noise, noise, covariance, information)
+
+
+def _weighed(problem: _Problem, found: Floats, rest: Floats, slopes: Floats, doubt: Floats, noise: float, known: bool) -> Floats:
+    """The slopes times the inverse covariance of the points' errors, (rows · n, f); points that lie `doubt` off count less."""
+    if problem.ruler:
+        return _ruling(problem, found, rest, doubt, known=known, bounded=True).weighed(slopes[0])
+    weighted = slopes / ((1 + doubt**2) * noise**2)[:, None]
+    return np.asarray(weighted.reshape(-1, slopes.shape[2]), np.float64)
+
+
+def _ruling(problem: _Problem, found: Floats, rest: Floats, doubt: Floats, *, known: bool, bounded: bool) -> RulingErrors:
+    first = np.unique(problem.line, return_index=True)[1]
+    at = problem.target[first, 0] / math.hypot(*found[:2])  # half diagonals, as the points' standard errors
+    return ruling_errors(rest[0], problem.std, problem.line, at, 1 / (1 + doubt**2), known=known, bounded=bounded)
 
 
 def _sizes(rest: Floats, parameters: int, floor: float) -> tuple[Floats, float]:
@@ -249,7 +269,7 @@ def _sizes(rest: Floats, parameters: int, floor: float) -> tuple[Floats, float]:
     return size, max(float(np.partition(size, n // 2)[n // 2]) / median * freedom, floor)
 
 
-def _covariance(line: Indices, rest: Floats, size: Floats, slopes: Floats, prior: Floats, noise: float) -> tuple[Floats, Floats]:
+def _covariance(rest: Floats, size: Floats, slopes: Floats, prior: Floats, noise: float) -> tuple[Floats, Floats]:
     """(covariance of the free parameters, information of the points alone); `size` in σ, `prior` the inverse variances."""
     x = (size / DOUBTFUL) ** 2
     kept = size < LOST
@@ -260,29 +280,11 @@ def _covariance(line: Indices, rest: Floats, size: Floats, slopes: Floats, prior
     bread = gram * float(steep.mean())
     inverse = np.linalg.inv(bread + np.diag(noise**2 * prior))
     fitted = float(np.sum(inverse * bread))  # parameters that the points fix; the priors take some of the work
-    if int(line.max()) + 1 == len(line):
-        seen = float(kept.sum()) * len(rest)
-        variance = (float(np.sum(pull * pull)) + LEVEL_ROWS) / (max(seen - fitted, 0.0) + LEVEL_ROWS) * seen / pull.size
-        filling = gram * variance
-    else:
-        filling = _shared(line, pull, slopes, fitted)
+    seen = float(kept.sum()) * len(rest)
+    variance = (float(np.sum(pull * pull)) + LEVEL_ROWS) / (max(seen - fitted, 0.0) + LEVEL_ROWS) * seen / pull.size
+    filling = gram * variance
     covariance = inverse @ (filling + np.diag(noise**4 * prior)) @ inverse
     return covariance, bread @ np.linalg.pinv(filling, hermitian=True) @ bread
-
-
-def _shared(line: Indices, pull: Floats, slopes: Floats, fitted: float) -> Floats:
-    """The filling of the sandwich, (f, f), where the points of one line share an error beside their own."""
-    rows, n = pull.shape
-    lines = int(line.max()) + 1
-    count = np.bincount(line, minlength=lines)
-    mean = np.stack([np.bincount(line, row, lines) / count for row in pull])
-    own = pull - mean[:, line]
-    within = (float(np.sum(own * own)) + LEVEL_ROWS) / (rows * (n - lines) + LEVEL_ROWS)
-    between = (float(np.sum(mean**2 @ count)) / max(rows * lines - fitted, 1.0) - within) / float(count.mean())
-    flat = slopes.reshape(-1, slopes.shape[2])
-    sums = np.zeros((rows * lines, flat.shape[1]))
-    np.add.at(sums, np.concatenate([line + k * lines for k in range(rows)]), flat)
-    return np.asarray(within * flat.T @ flat + max(0.0, between) * sums.T @ sums, np.float64)
 
 
 def _of_lens(solution: _Solution, problem: _Problem) -> Floats:

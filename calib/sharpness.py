@@ -29,6 +29,8 @@ Floats = NDArray[np.float64]
 Float32s = NDArray[np.float32]
 
 DOT_START = 0.25  # radius of a dot over the pitch, where the fit begins
+# of a dot's radius, of the pitch of lines: beyond, the point spread cannot be told from the size of what is blurred, or from its neighbours
+BLURRED_DOT, BLURRED_LINE = 0.5, 0.135
 MOST_POINTS = 80  # nearest to the middle; the point spread of the middle is wanted
 LEAST_POINTS = 4
 PROFILE_STEP_PX = 0.5
@@ -56,7 +58,8 @@ def point_spread(image: NDArray[np.uint8], target: Target, points: TargetPoints,
             return None
         return corners.spread_px if isinstance(target, Checker) else _of_gaps(picture, target, plane, corners.spread_px)
     if isinstance(target, Dots):
-        return fit_discs(picture, pixels, DOT_START * pitch_px, pitch_px).spread_px
+        discs = fit_discs(picture, pixels, DOT_START * pitch_px, pitch_px)
+        return discs.spread_px if discs.spread_px < BLURRED_DOT * discs.radius_px else None
     if isinstance(target, Micrometer):
         return _of_lines(picture, pixels, plane, pitch_px)
     return _of_ring(picture, target, pixels, mm, plane)
@@ -96,7 +99,10 @@ def _of_lines(picture: Float32s, pixels: Floats, plane: PlaneFit, pitch_px: floa
     bars = fit_bars(
         np.broadcast_to(offsets, levels.shape), levels, -half, half, 1.0, spread_prior=SPREAD_PRIOR, shading=0.02, iterations=15
     )
-    return float(np.median(bars.spread_px[bars.ok])) if bars.ok.sum() >= LEAST_POINTS else None
+    if bars.ok.sum() < LEAST_POINTS:
+        return None
+    spread = float(np.median(bars.spread_px[bars.ok]))
+    return spread if spread < BLURRED_LINE * pitch_px else None
 
 
 def _of_ring(picture: Float32s, target: HoodRing, pixels: Floats, mm: Floats, plane: PlaneFit) -> float | None:

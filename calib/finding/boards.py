@@ -26,7 +26,7 @@ Bools = NDArray[np.bool_]
 LEAST_CORNERS, LEAST_LINES = 9, 3  # corners, and rows and columns of them, below which a plane is not worth fitting
 SMOOTH_PX = (1.2, 2.2, 0.7)  # in which candidates are looked for, one after the other
 REACH = 0.46  # of a square, how far along its edges a corner is fitted
-MARGIN_PX = 3.0  # nearer to the border a corner is not fitted
+MARGIN_PX = 4.0  # nearer to the border a corner is not fitted
 CLEAR_PX = 1.0  # between the band that is fitted and a marker
 LEAST_BAND_PX = 1.2
 TURNED = math.cos(math.radians(50))  # of twice the angle between a corner's orientation and its neighbours'
@@ -81,6 +81,10 @@ def _good(corners: Corners, index: Integers) -> Bools:
     return np.asarray(corners.settled & (signed / (usual or 1.0) > SHALLOW) & (corners.residual < limit), np.bool_)
 
 
+def _inside(places: Floats, picture: Float32s) -> Bools:
+    return np.asarray(((places > MARGIN_PX) & (places < np.array(picture.shape[::-1]) - 1 - MARGIN_PX)).all(1), np.bool_)
+
+
 def _charuco(picture: Float32s, target: Charuco) -> tuple[Corners, Integers]:
     """(corners, column and row of each among the inner corners)."""
     height, width = picture.shape
@@ -93,7 +97,7 @@ def _charuco(picture: Float32s, target: Charuco) -> tuple[Corners, Integers]:
     for last in (False, True):
         places, edges = expected_corners(plane, mm, 0.1 * target.square_mm)
         square_px = 1000 * target.square_mm / plane.um_per_px
-        inside = (places > MARGIN_PX).all(1) & (places < np.array([width, height]) - 1 - MARGIN_PX).all(1)
+        inside = _inside(places, picture)
         _enough(what, index[inside])
         corners = fit_corners(picture, places[inside], edges[inside], REACH * square_px, clear_band(target, square_px))
         good = _good(corners, index[inside]) & (np.linalg.norm(corners.places - places[inside], axis=1) < 0.25 * square_px)
@@ -151,6 +155,8 @@ def _checker(picture: Float32s, target: Checker) -> tuple[Corners, Integers]:
 def _grid(picture: Float32s, smooth_px: float) -> tuple[Floats, Integers, Floats] | None:
     """(saddle points that alternate on a square grid (n, 2), their column and row, the steps); None where there is no grid."""
     places, angles = saddles(picture, smooth_px)
+    inside = _inside(places, picture)
+    places, angles = places[inside], angles[inside]
     steps = square_steps(places)
     if steps is None:
         return None

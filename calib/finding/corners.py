@@ -31,6 +31,7 @@ LONGEST_REACH_PX = 18.0
 BAND_SPREADS, BAND_PX = 3.0, 1.5  # half the width of the band along an edge
 WEAK = 0.3  # of the response of the strongest corners; what answers less is none
 STRONGEST = 12  # candidates from which that is reckoned
+RIM_PX = 2  # at the picture's border sharpening and compression have nothing to go by
 STRAY_PX = 2.0  # by which a corner may lie off where it was expected
 WINDOW_SAMPLES = 1_500_000
 X, Y, FIRST, SECOND, DEPTH, LIGHT, SPREAD = 0, 1, 2, 3, 4, slice(5, 8), 8  # where the parameters stand
@@ -126,7 +127,8 @@ def _fit(
     along = np.arange(-half, half + 1)
     rows, columns = corner[:, 1, None] + along, corner[:, 0, None] + along
     height, width = picture.shape
-    there = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None, :]
+    there = (np.abs(rows - (height - 1) / 2) <= (height - 1) / 2 - RIM_PX)[:, :, None]
+    there = there & (np.abs(columns - (width - 1) / 2) <= (width - 1) / 2 - RIM_PX)[:, None, :]
     levels = picture[np.clip(rows, 0, height - 1)[:, :, None], np.clip(columns, 0, width - 1)[:, None, :]].reshape(n, -1)
     u = np.tile(along, len(along)).astype(np.float32)
     v = np.repeat(along, len(along)).astype(np.float32)

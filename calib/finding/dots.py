@@ -21,6 +21,7 @@ from scipy.special import ndtr
 
 from calib.errors import TargetNotFoundError
 from calib.finding.colour import green_place, luma
+from calib.finding.corners import RIM_PX
 from calib.finding.grid import grow_grid, largest_block, square_steps
 from calib.plane import PlaneFit, fit_plane
 from calib.points import TargetPoints
@@ -33,6 +34,7 @@ LEAST_DOTS, LEAST_LINES = 9, 3  # dots, and rows and columns of them, below whic
 LARGEST_PITCH_PX = 110  # side of the window in which a dot and ground beside it must lie
 BLOCK_PX = 4
 LEAST_CONTRAST = 12.0  # grey levels between dots and ground
+LEAST_SHARE = 0.4  # of the usual contrast
 LEAST_AREA_PX = 4
 UNLIKE = 0.35  # a dot that takes so much more or less light than most is none
 ALIKE = 1.7  # areas within this factor are of one kind of dot
@@ -91,6 +93,7 @@ def find_dots(image: NDArray[np.uint8], target: Dots) -> TargetPoints:
         )
     middle = np.array([(levels.shape[1] - 1) / 2, (levels.shape[0] - 1) / 2])
     index, on = grow_grid(places, steps, middle)
+    _enough(what, index[on])
     on = largest_block(index, on)
     _enough(what, index[on])
     discs = fit_discs(levels, places[on], radius, pitch)
@@ -138,9 +141,10 @@ def _blobs(picture: Float32s) -> tuple[Floats, float]:
     smooth = np.asarray(cv2.GaussianBlur(picture, (0, 0), 0.8), np.float32)
     low, high = _extremes(smooth)
     contrast = high - low
-    if float(np.median(contrast)) < LEAST_CONTRAST:
+    most = float(np.percentile(contrast, 95))  # a grid may fill a corner of the picture only
+    if most < LEAST_CONTRAST:
         return np.zeros((0, 2)), 0.0
-    least = 0.4 * float(np.percentile(contrast, 90))  # where nothing but ground or nothing but a stain lies there is nothing to split
+    least = LEAST_SHARE * most  # where nothing but ground or nothing but a stain lies there is nothing to split
     dark = (smooth < (low + high) / 2) & (contrast > least)
     _, labels, table, middles = cv2.connectedComponentsWithStats(dark.astype(np.uint8), connectivity=4)
     left, top, width, height, area = (table[:, k].astype(float) for k in range(5))
@@ -202,8 +206,10 @@ def _fit(
     corner = np.rint(places).astype(np.intp)
     along = np.arange(-half, half + 1)
     rows, columns = corner[:, 1, None] + along, corner[:, 0, None] + along
-    there = ((rows >= 0) & (rows < picture.shape[0]))[:, :, None] & ((columns >= 0) & (columns < picture.shape[1]))[:, None, :]
-    levels = picture[np.clip(rows, 0, picture.shape[0] - 1)[:, :, None], np.clip(columns, 0, picture.shape[1] - 1)[:, None, :]]
+    height, width = picture.shape
+    there = (np.abs(rows - (height - 1) / 2) <= (height - 1) / 2 - RIM_PX)[:, :, None]
+    there = there & (np.abs(columns - (width - 1) / 2) <= (width - 1) / 2 - RIM_PX)[:, None, :]
+    levels = picture[np.clip(rows, 0, height - 1)[:, :, None], np.clip(columns, 0, width - 1)[:, None, :]]
     levels = levels.reshape(n, -1)
     u = np.broadcast_to(along, (len(along), len(along))).ravel().astype(np.float32)
     v = np.repeat(along, len(along)).astype(np.float32)

@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 REACH = 0.22  # of a step: so far from where it was predicted a neighbour is still the one
-SEEDS = 8  # places tried as the first
+SEEDS = 40  # places tried as the first; among scattered ones most lead nowhere
 NEXT = np.array([(1, 0), (0, 1), (-1, 0), (0, -1)])
 BROAD, NARROW = 1.3, 0.75  # lengths of steps over that to the nearest, still a step of the grid
 SQUARE = 0.6  # resultant of the steps' directions, four times the angle: 1 of a perfect grid, 0 of directions at random
@@ -54,16 +54,17 @@ def grow_grid(places: Floats, steps: Floats, middle: Floats) -> tuple[Integers, 
     tree = cKDTree(places)
     best = np.zeros((len(places), 2), np.int64), np.zeros(len(places), np.bool_)
     tried = np.zeros(len(places), np.bool_)
+    grown = 0
     for seed in np.argsort(np.sum((places - middle) ** 2, 1)):
         if tried[seed]:
             continue
         index, on = _grow(places, tree, steps, int(seed))
         tried |= on
-        tried[seed] = True
+        grown += 1
         if on.sum() > best[1].sum():
             best = index, on
-        if best[1].sum() > 0.5 * len(places) or tried.sum() >= len(places) or (on.sum() <= 1 and tried.sum() > SEEDS * 8):
-            break
+        if grown == SEEDS or best[1].sum() >= len(places) - tried.sum():
+            break  # nothing larger is left
     return best
 
 

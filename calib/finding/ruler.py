@@ -36,10 +36,10 @@ BAND_PITCHES, BAND_PX = 0.5, (8.0, 20.0)  # length of a cell along its line
 MOST_BANDS = 40
 BEYOND = 0.6  # share of the common height by which long lines may stand out on each side
 GROWTHS = 3
-MARGIN = 2  # lines looked for beyond those seen
+MARGIN, MARGIN_SHARE = 4, 6  # lines looked for beyond those seen: so many, and one for so many seen
 SEEN = 0.7  # share of a cell that must lie in the picture
 EXPLAINED = 0.6  # least share of a cell's variance that is the line
-TYPICAL = 0.8  # and of the middle cell
+TYPICAL = 0.7  # and of the middle cell
 FAINTEST = 0.25  # contrast of a cell, of its band's median
 LEAST_SHARE = 0.08  # and of the middle contrast of all
 UNSURE = 0.03  # pitches; a cell that is known no better is none
@@ -132,7 +132,8 @@ def _read(green: NDArray[np.uint8], comb: Comb, noise: float) -> _Reading | None
     bands = _bands(low, high, band_px)
     reading: _Reading | None = None
     for growth in range(GROWTHS):
-        grid = _lay(numbering, np.arange(first - MARGIN, last + MARGIN + 1), bands / numbering.unit_px)
+        margin = MARGIN + (last - first) // MARGIN_SHARE
+        grid = _lay(numbering, np.arange(first - margin, last + margin + 1), bands / numbering.unit_px)
         if len(grid.line) < 3 * LEAST_LINES:
             return reading
         trusted = np.ones(len(grid.line), np.bool_) if reading is None else _were_good(reading, grid)
