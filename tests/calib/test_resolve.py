@@ -32,8 +32,9 @@ class SeenPlane:
 
     def __init__(self, um_per_px, um_per_px_std):
         self.um_per_px, self.um_per_px_std = um_per_px, um_per_px_std
-        mm = um_per_px / 1000
-        self.homography = np.array([[mm, 0.0, -319.5 * mm], [0.0, mm, -239.5 * mm], [0.0, 0.0, 1.0]])
+
+    def to_picture(self, target_mm):
+        return np.asarray(target_mm) * 1000 / self.um_per_px + (319.5, 239.5)
 
 
 @pytest.fixture
