@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from calib.errors import TargetNotFoundError
 from calib.lens import RadialLens
 from calib.points import TargetPoints
-from calib.projective import LENS, PARAMETERS, X_ROW, Y_ROW, homography, jacobians, read_at_middle, steps_and_slopes
+from calib.projective import CENTRE, K1, K2, LENS, PARAMETERS, Y_ROW, homography, jacobians, read_at_middle, steps_and_slopes
 from calib.ruling import RulingErrors, ruling_errors
 from calib.tilt import other_direction, tilt_of
 
@@ -198,14 +198,26 @@ def _pose(points: TargetPoints, width_px: int, height_px: int, held: bool) -> _P
 
 
 def _start(problem: _Problem, lens: Floats | None) -> Floats:
-    """The affine map of least squares; no tilt, and no distortion but what is given."""
+    """The projective map of linear least squares (Hartley and Zisserman, Multiple View Geometry, 4.1) behind the lens that is given."""
     found = np.zeros(PARAMETERS)
-    table = np.column_stack([problem.places, np.ones(len(problem.places))])
-    affine = np.linalg.solve(table.T @ table + 1e-9 * np.eye(3), table.T @ problem.target)
-    found[X_ROW] = affine[:, 0]
-    found[Y_ROW] = (-affine[1, 0], affine[0, 0], 0.0) if problem.ruler else affine[:, 1]
+    places = problem.places
     if lens is not None:
         found[LENS] = lens
+        offset = places - found[CENTRE]
+        square = np.sum(offset * offset, 1, keepdims=True)
+        places = places + offset * square * (found[K1] + found[K2] * square)
+    n, one = len(places), np.ones((len(places), 1))
+    x, y = problem.target[:, :1], problem.target[:, 1:]
+    if problem.ruler:
+        table, values, into = np.hstack([places, one, -x * places]), x[:, 0], [0, 1, 2, 6, 7]
+    else:
+        none = np.zeros((n, 3))
+        upper, lower = np.hstack([places, one, none, -x * places]), np.hstack([none, places, one, -y * places])
+        table, values, into = np.vstack([upper, lower]), np.concatenate([x[:, 0], y[:, 0]]), list(range(8))
+    # held towards no tilt, which points along a line do not show
+    found[into] = np.linalg.solve(table.T @ table + 1e-9 * np.eye(len(into)), table.T @ values)
+    if problem.ruler:
+        found[Y_ROW] = -found[1], found[0], 0.0
     return found
 
 
@@ -277,14 +289,14 @@ def _covariance(rest: Floats, size: Floats, slopes: Floats, prior: Floats, noise
     steep = np.where(kept, (1 - x) / (1 + x) ** 2, 0.0)  # derivative of the influence function
     flat = slopes.reshape(-1, slopes.shape[2])
     gram = flat.T @ flat
-    bread = gram * float(steep.mean())
+    steepness = float(steep.mean())
+    bread = gram * steepness
     inverse = np.linalg.inv(bread + np.diag(noise**2 * prior))
     fitted = float(np.sum(inverse * bread))  # parameters that the points fix; the priors take some of the work
     seen = float(kept.sum()) * len(rest)
     variance = (float(np.sum(pull * pull)) + LEVEL_ROWS) / (max(seen - fitted, 0.0) + LEVEL_ROWS) * seen / pull.size
-    filling = gram * variance
-    covariance = inverse @ (filling + np.diag(noise**4 * prior)) @ inverse
-    return covariance, bread @ np.linalg.pinv(filling, hermitian=True) @ bread
+    covariance = inverse @ (gram * variance + np.diag(noise**4 * prior)) @ inverse
+    return covariance, gram * (steepness**2 / variance)
 
 
 def _of_lens(solution: _Solution, problem: _Problem) -> Floats:

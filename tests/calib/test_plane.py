@@ -109,7 +109,7 @@ def test_a_ruler_tells_one_direction_and_the_uncertainty_of_what_its_lines_share
         stated.append(fit.um_per_px_std / fit.um_per_px)
     size = np.abs(np.array(error) / stated)
     assert np.median(np.abs(error)) < 4e-4
-    # neighbouring lines are taken to err alike, as those of a real ruler do; these err each for itself, so the uncertainty is on the safe side
+    # lines are taken to err as their neighbours do, as on a real ruler; these err each for itself, so what is stated is on the safe side
     assert 0.6 < np.mean(size < 1) < 0.96
     assert np.mean(size < 2) > 0.93
 
