@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from calib.opening import opening_in_picture
+from calib.opening import RIM_PX, opening_in_picture
 from calib.plane import fit_plane
 from calib.points import points_of
 from calib.ring import HOLE, dot_places
@@ -33,7 +33,7 @@ def test_it_is_the_circle_through_distortion_and_tilt():
     inner = (polygon[:, 0] > 0.5) & (polygon[:, 0] < 638.5) & (polygon[:, 1] > 0.5) & (polygon[:, 1] < 478.5)
     assert inner.sum() > 20
     off = [np.hypot(*(true - corner).T).min() for corner in polygon[inner]]
-    assert max(off) < 2.0, "corners of the polygon lie on the circle, whose points are 1.8 px apart"
+    assert RIM_PX - 1 < min(off) and max(off) < RIM_PX + 1, "corners of the polygon lie within the rim by as much as they should"
 
 
 def test_a_picture_within_the_opening_has_none():
