@@ -33,7 +33,7 @@ def test_it_is_the_circle_through_distortion_and_tilt():
     inner = (polygon[:, 0] > 0.5) & (polygon[:, 0] < 638.5) & (polygon[:, 1] > 0.5) & (polygon[:, 1] < 478.5)
     assert inner.sum() > 20
     off = [np.hypot(*(true - corner).T).min() for corner in polygon[inner]]
-    assert RIM_PX - 1 < min(off) and max(off) < RIM_PX + 1, "corners of the polygon lie within the rim by as much as they should"
+    assert min(off) > RIM_PX - 1 and max(off) < RIM_PX + 1, "corners of the polygon lie within the rim by as much as they should"
 
 
 def test_a_picture_within_the_opening_has_none():

@@ -54,7 +54,9 @@ def measure_curves(kind: str, seeds: Sequence[int], advance: Callable[[], None])
             for way in ("read", "calibrated"):
                 told = distances + (rng.normal(0, reading_std, PICTURES) if way == "calibrated" else 0)
                 try:
-                    curve = fit_curve(told, scales, stds, distance_std_mm=reading_std if way == "calibrated" else 0.0, width_px=WIDTH)
+                    curve = fit_curve(
+                        told.tolist(), scales, stds, distance_std_mm=reading_std if way == "calibrated" else 0.0, width_px=WIDTH
+                    )
                 except CurveError:
                     refused += 1
                     continue
@@ -67,10 +69,15 @@ def measure_curves(kind: str, seeds: Sequence[int], advance: Callable[[], None])
                     into.append((value, std, float(truth)))
         advance()
     made = {
-        way: {f"{std:g} mm": figures_of(*zip(*rows[way, std], strict=True)) for std in READING_STDS_MM if rows.get((way, std))}
-        for way in ("read", "calibrated")
+        way: {f"{std:g} mm": _errors(rows[way, std]) for std in READING_STDS_MM if rows.get((way, std))} for way in ("read", "calibrated")
     }
     return CurveFigures(len(seeds), refused, made["read"], made["calibrated"])
+
+
+def _errors(rows: Sequence[tuple[float, float, float]]) -> ErrorFigures:
+    """Of predictions, each with its stated std and the truth."""
+    found, stds, true = zip(*rows, strict=True)
+    return figures_of(found, stds, true)
 
 
 def _seen(kind: str, focal_px: float, lenses: Sequence[Lens], rng: np.random.Generator) -> tuple[list[float], list[float]]:

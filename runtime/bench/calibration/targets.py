@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from calib.view import look_at
 
 from calib.errors import TargetNotFoundError
+from calib.view import look_at
 from runtime.bench.calibration.errors import ErrorFigures, figures_of
 from runtime.bench.calibration.pictures import any_picture
 
