@@ -41,12 +41,16 @@ class CameraSettings(BaseModel):
 class HandpieceSettings(BaseModel):
     """`[handpiece]`: where range, light and button come from. Immutable, closed to unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     uri: str = Field(
         default="none:",
         description="handpiece address: none:, serial:auto, serial:/dev/serial/by-id/NAME?driver=reference|tofsense|gy53&baud=115200, "
         "pty:/dev/pts/N or simulated:",
+    )
+    range_offset_mm: Annotated[float, Field(ge=-500, le=500)] = Field(
+        default=0.0,
+        description="mm added to the range reading to give the distance as the calibration counts it, from its own place",
     )
 
     @field_validator("uri")

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from calib.settings import CalibrationSettings
-from device.settings import CameraSettings
+from device.settings import CameraSettings, HandpieceSettings
 from runtime.analysis.settings import AnalysisSettings
 from runtime.errors import ConfigError
 from runtime.store.settings import StoreSettings
@@ -72,6 +72,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", title="trichoscope.toml")
 
     camera: CameraSettings = Field(default_factory=CameraSettings, description="which microscope, and how it is read")
+    handpiece: HandpieceSettings = Field(default_factory=HandpieceSettings, description="which range sensor, light and button, if any")
     calibration: CalibrationSettings = Field(default_factory=CalibrationSettings, description="from pixels to µm")
     analysis: AnalysisSettings = Field(default_factory=AnalysisSettings, description="how a frame is measured")
     store: StoreSettings = Field(default_factory=StoreSettings, description="where captures are kept")

@@ -18,7 +18,9 @@ import structlog
 
 from device.camera import make_camera
 from device.capture import CaptureLoop, Patience
-from device.errors import CameraUriError
+from device.errors import CameraUriError, HandpieceUriError
+from device.handpiece.uri import make_handpiece
+from device.ring import FrameRing
 from device.slot import LatestFrameSlot
 from runtime import __version__
 from runtime.analysis.segmentation import Segmenter
@@ -33,9 +35,11 @@ from runtime.store.captures import CaptureStore
 from runtime.workers.analysis import AnalysisWorker
 from runtime.workers.calibrating import FrameScaler
 from runtime.workers.captures import CaptureWorker
+from runtime.workers.handpiece import HandpieceWatch
 from runtime.workers.keeping import Keeper
 from runtime.workers.measuring import FrameMeasurer
 from runtime.workers.notify import ServiceManager
+from runtime.workers.shutter import Shutter
 from runtime.workers.watchdog import Supervisor
 
 log = structlog.get_logger(__name__)
@@ -136,7 +140,10 @@ class Daemon:
             """All at once, and before the connections end: the daemon has two seconds in all, not for each part."""
             log.info("stopping")
             self._stop_wanted = True  # first: from here on a thread that has ended is no part that gave up
+            if parts.handpiece is not None:
+                parts.handpiece.ask_to_stop()
             parts.capture.ask_to_stop()
+            parts.shutter.ask_to_stop()
             parts.captures.ask_to_stop()
             parts.analysis.ask_to_stop()
 
@@ -155,7 +162,11 @@ class Daemon:
             make_camera(settings.camera.uri)  # an address that no driver understands is a mistake, not a missing camera
         except CameraUriError as error:
             raise DaemonError(f"camera: {error}") from error
-        bridge, slot = Bridge(), LatestFrameSlot()
+        try:
+            sensor = make_handpiece(settings.handpiece.uri)
+        except HandpieceUriError as error:
+            raise DaemonError(f"handpiece: {error}") from error
+        bridge, slot, ring = Bridge(), LatestFrameSlot(), FrameRing()
         store = _start(stack, "store", CaptureStore(settings.store.folder, settings.store, on_progress=manager.extend_start))
 
         source = read_source(settings.analysis)  # once: both threads' segmenters are made of the same bytes
@@ -175,8 +186,21 @@ class Daemon:
             restart_budget=supervision.restart_budget,
             restart_window_s=supervision.restart_window_s,
         )
-        capture = CaptureLoop(settings.camera.uri, slot, patience=patience, listener=bridge.wake)
-        scaler = FrameScaler(settings.calibration, settings.profiles_folder, lambda: capture.status.camera)
+        capture = CaptureLoop(settings.camera.uri, slot, patience=patience, listener=bridge.wake, ring=ring)
+        handpiece = None
+        if sensor is not None:
+            handpiece = HandpieceWatch(
+                sensor,
+                lambda pressed_ns: shutter.press(None, pressed_ns),
+                offset_mm=settings.handpiece.range_offset_mm,
+                listener=bridge.wake,
+            )
+        scaler = FrameScaler(
+            settings.calibration,
+            settings.profiles_folder,
+            lambda: capture.status.camera,
+            distance_at=(lambda moment_ns: None) if handpiece is None else handpiece.distance_at,
+        )
 
         def measurer(segmenter: Segmenter, *, paper: bool) -> FrameMeasurer:
             return FrameMeasurer(
@@ -188,7 +212,7 @@ class Daemon:
             )
 
         captures = CaptureWorker(
-            Keeper(measurer(capture_segmenter, paper=True), store),
+            Keeper(measurer(capture_segmenter, paper=True), store, scaler.controls_of),
             store.probe,
             probe_every_s=supervision.store_probe_s,
             stop_deadline_s=supervision.stop_deadline_s,
@@ -196,15 +220,26 @@ class Daemon:
         analysis = AnalysisWorker(
             slot, measurer(live_segmenter, paper=False), listener=bridge.wake, stop_deadline_s=supervision.stop_deadline_s
         )
-        for name, part in (("captures", captures), ("analysis", analysis), ("capture", capture)):
+        shutter = Shutter(
+            ring,
+            slot,
+            captures,
+            streaming=lambda: capture.status.state == "streaming",
+            stop_deadline_s=supervision.stop_deadline_s,
+        )
+        for name, part in (("captures", captures), ("analysis", analysis), ("capture", capture), ("shutter", shutter)):
             _start(stack, name, part)
+        if handpiece is not None:
+            _start(stack, "handpiece", handpiece)
         return Parts(
             slot=slot,
             capture=capture,
             analysis=analysis,
             captures=captures,
+            shutter=shutter,
             live_segmenter=live_segmenter,
             capture_segmenter=capture_segmenter,
+            handpiece=handpiece,
             scaler=scaler,
             store=store,
             bridge=bridge,

@@ -1,8 +1,9 @@
-"""The routes of captures: keep the picture that is shown, list what was kept, and give it back."""
+"""The routes of captures: keep the right picture of this moment, list what was kept, and give it back."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
@@ -41,11 +42,11 @@ def capture_routes(parts: Parts) -> APIRouter:
 
     @router.post("", status_code=201, responses={409: {"model": Problem}, 503: {"model": Problem}, 507: {"model": Problem}})
     async def capture(wish: CaptureWish | None = None) -> CaptureSummary:
-        """Keep the latest frame with its measurement. The answer comes when both are safely stored."""
-        latest = parts.slot.latest()
-        if latest is None:
+        """Keep the sharpest steady frame around this moment with its measurement. The answer comes when both are safely stored."""
+        pressed_ns = time.monotonic_ns()
+        if parts.slot.latest() is None:
             raise ApiError(503, "there is no picture to keep", parts.camera_state().message)
-        outcome = parts.captures.submit(latest[1], wish.site if wish else None)
+        outcome = parts.shutter.press(wish.site if wish else None, pressed_ns)
         try:  # shielded: a page that leaves does not take back what was accepted
             row = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(outcome)), ANSWER_DEADLINE_S)
         except asyncio.TimeoutError:

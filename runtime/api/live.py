@@ -165,11 +165,13 @@ class LiveClient:
 
     async def _send_state(self) -> None:
         view, parts = self._view, self._parts
+        handpiece = parts.handpiece_state()
         state = {
             "camera": parts.camera_state().model_dump(),
             "analysis": parts.analysis_state().model_dump(),
             "segmenter": parts.segmenter_state().model_dump(),
             "calibration": parts.calibration_state().model_dump(),
+            "handpiece": handpiece.model_dump(exclude={"distance_mm", "distance_std_mm", "temperature_c"}),  # these change always
             "store": parts.store_state().model_dump(),
         }
         captures = parts.captures.kept
@@ -183,6 +185,7 @@ class LiveClient:
             "results_per_s": round(parts.analysis.rate.per_second(), 1),
             "age_ms_p95": None if p95 is None else round(p95, 1),
             "captures": captures,
+            "distance_mm": None if handpiece.distance_mm is None else round(handpiece.distance_mm, 1),
             "clients": view.clients,
         }
         self._state_sent, self._state_sent_at = (state, captures), now

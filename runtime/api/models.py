@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from device.capture import CaptureState
+from device.handpiece.session import SensorState
 from runtime.analysis.measurement import Measurement
 from runtime.workers.analysis import AnalysisState
 
@@ -63,6 +64,19 @@ class CalibrationNow(Answer):
     notice: str | None = Field(description="what should be known of the profile in use: that it expires soon, say; null for nothing")
 
 
+class HandpieceAnswer(Answer):
+    """The handpiece at this moment."""
+
+    state: SensorState | Literal["none"] = Field(description="none: the configuration names no handpiece")
+    message: str = Field(description="for a person; says what to do where something must be done")
+    name: str
+    distance_mm: float | None = Field(description="from the range sensor to the skin, null where there is no fresh reading")
+    distance_std_mm: float | None
+    temperature_c: float | None = Field(description="of its light ring")
+    trouble: str | None = Field(description="what it says is wrong with it")
+    press_problem: str | None = Field(description="why the capture of the last press of its button was not kept, null where it was")
+
+
 class StoreNow(Answer):
     """The store at this moment."""
 
@@ -78,6 +92,7 @@ class StatusAnswer(Answer):
     analysis: AnalysisNow
     segmenter: SegmenterNow
     calibration: CalibrationNow
+    handpiece: HandpieceAnswer
     capture_fps: float = Field(description="frames per second that really come")
     results_per_s: float
     frames: Count

@@ -8,19 +8,32 @@ from dataclasses import dataclass, field
 from typing import get_args
 
 from calib.scale import ScaleSource
-from device.capture import CaptureLoop
+from device.capture import CaptureLoop, CaptureState
 from device.slot import LatestFrameSlot
 from runtime.analysis.fallback import FallingBackSegmenter
 from runtime.api.bridge import Bridge
 from runtime.api.metrics import Metrics, Reading
-from runtime.api.models import AnalysisNow, CalibrationNow, CameraNow, SegmenterNow, StoreNow
+from runtime.api.models import AnalysisNow, CalibrationNow, CameraNow, HandpieceAnswer, SegmenterNow, StoreNow
 from runtime.errors import TrichoscopeError
 from runtime.store.captures import CaptureStore
 from runtime.store.records import CaptureRow
 from runtime.workers.analysis import AnalysisWorker
 from runtime.workers.calibrating import FrameScaler
 from runtime.workers.captures import CaptureWorker
+from runtime.workers.handpiece import HandpieceWatch
+from runtime.workers.shutter import Shutter
 from runtime.workers.watchdog import PartReport
+
+NO_HANDPIECE = HandpieceAnswer(
+    state="none",
+    message="the configuration names no handpiece",
+    name="none:",
+    distance_mm=None,
+    distance_std_mm=None,
+    temperature_c=None,
+    trouble=None,
+    press_problem=None,
+)
 
 
 @dataclass(frozen=True)
@@ -35,14 +48,16 @@ class Deadlines:
 
 @dataclass(frozen=True)
 class Parts:
-    """Everything behind the API. The threads of `capture`, `analysis` and `captures` are started and stopped elsewhere."""
+    """Everything behind the API. The threads of `capture`, `analysis`, `captures` and `shutter` are started and stopped elsewhere."""
 
     slot: LatestFrameSlot
     capture: CaptureLoop
     analysis: AnalysisWorker
     captures: CaptureWorker[CaptureRow]
+    shutter: Shutter[CaptureRow]
     live_segmenter: FallingBackSegmenter
     capture_segmenter: FallingBackSegmenter
+    handpiece: HandpieceWatch | None
     scaler: FrameScaler
     store: CaptureStore
     bridge: Bridge
@@ -82,6 +97,23 @@ class Parts:
         """What gives the scale at this moment."""
         return CalibrationNow(**vars(self.scaler.now()))
 
+    def handpiece_state(self) -> HandpieceAnswer:
+        """The handpiece at this moment."""
+        if self.handpiece is None:
+            return NO_HANDPIECE
+        now = self.handpiece.now
+        reading = now.latest
+        return HandpieceAnswer(
+            state=now.status.state,
+            message=now.status.message,
+            name=self.handpiece.name,
+            distance_mm=None if reading is None else reading.distance_mm,
+            distance_std_mm=None if reading is None else reading.std_mm,
+            temperature_c=now.temperature_c,
+            trouble=now.trouble,
+            press_problem=now.press_problem,
+        )
+
     def store_state(self) -> StoreNow:
         """The store at this moment."""
         return StoreNow(notice=self.store_notice(), problem=self.captures.problem)
@@ -119,14 +151,15 @@ class Parts:
 
     def _store_report(self) -> PartReport:
         captures = self.captures
+        alive = captures.alive and self.shutter.alive
         return PartReport(
             name="store",
             state="failing" if captures.problem is not None else "writing" if captures.working else "ready",
             message=captures.problem or self.store_notice() or "captures can be kept",
-            ok=captures.problem is None and captures.alive,
+            ok=captures.problem is None and alive,
             beat_ns=captures.beat_ns,
             deadline_s=self.deadlines.store_s,
-            given_up=not captures.alive,
+            given_up=not alive,
         )
 
     def store_notice(self) -> str | None:
@@ -159,6 +192,8 @@ class Parts:
         yield Reading("frames_overwritten", "Frames replaced before the analysis took them", self.slot.overwritten, True)
         yield Reading("camera_reconnects", "Times the camera came back", capture.reconnects, True)
         yield Reading("camera_failures", "Attempts that ended in a failure of the driver", capture.failures, True)
+        for state in get_args(CaptureState):
+            yield Reading("camera_state", "1 for the state of the camera", state == capture.state, False, {"state": state})
         yield Reading("capture_fps", "Frames per second of the last two seconds", self.capture.rate.per_second(), False)
         yield Reading("results", "Frames measured live", analysis.measured, True)
         yield Reading("results_failed", "Frames whose analysis failed", analysis.failures, True)
@@ -171,6 +206,7 @@ class Parts:
             yield Reading("segmenter_failures", "Pictures on which the learned segmenter failed", segmenter.failures, True, labels)
             fallen = segmenter.problem is not None
             yield Reading("segmenter_fallen_back", "1 where the classical mask serves instead of the learned one", fallen, False, labels)
+        yield from self._handpiece_readings()
         fits = self.scaler.now().profile_id is not None
         yield Reading("calibration_profile", "1 where a calibration profile fits the connected microscope", fits, False)
         latest = self.analysis.latest()
@@ -188,3 +224,16 @@ class Parts:
             yield Reading("store_pictures_missing", "Captures whose picture was not there at the start", store.missing_pictures, False)
         for report in self.reports():
             yield Reading("part_ok", "1 where the part works or is in a state that is no failure", report.ok, False, {"part": report.name})
+
+    def _handpiece_readings(self) -> Iterable[Reading]:
+        if self.handpiece is None:
+            return
+        now = self.handpiece.now
+        yield Reading("handpiece_ready", "1 where the handpiece measures", now.status.state == "ready", False)
+        yield Reading("handpiece_reconnects", "Times the handpiece came back", max(0, now.status.opened - 1), True)
+        yield Reading("handpiece_readings", "Readings of the range sensor", now.counters.readings, True)
+        yield Reading("handpiece_rejected", "Sentences refused as damaged", now.counters.rejected, True)
+        yield Reading("handpiece_noise_bytes", "Bytes that belong to no sentence", now.counters.noise_bytes, True)
+        yield Reading("handpiece_presses", "Presses of its capture button", self.handpiece.presses, True)
+        if now.latest is not None and now.latest.distance_mm is not None:
+            yield Reading("handpiece_distance_mm", "From the range sensor to the skin", now.latest.distance_mm, False)

@@ -14,12 +14,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from device.simulated.recipe import KINDS, Kind
+from runtime.commands.bench_devices import devices
 
 if TYPE_CHECKING:
     from runtime.analysis.segmentation import Segmenter
     from runtime.bench.measurement.report import MeasurementBench
 
-app = typer.Typer(help="Speed, memory and accuracy of the analysis and of the live page.", invoke_without_command=True)
+app = typer.Typer(help="Speed, memory and accuracy of the analysis, the live page and the devices.", invoke_without_command=True)
 
 SIZES = ((640, 480), (1920, 1080))
 UNSEEN_SEED = 2**32  # training draws its scenes from the seeds below 2³¹, and validates on those from there to here
@@ -235,6 +236,9 @@ def calibration(
         except TrichoscopeError as error:
             messages.print(str(error), markup=False)
             raise typer.Exit(2) from error
+
+
+app.command()(devices)
 
 
 def _sizes(text: str) -> list[tuple[int, int]]:

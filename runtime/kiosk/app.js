@@ -106,7 +106,7 @@ class App extends Component {
           behind=${now.behind} />
         <${Notices} store=${now.store} segmenterProblem=${now.segmenterProblem}
           calibrationProblem=${m && !m.scale.um_per_px ? now.calibration.why : null}
-          calibrationNotice=${now.calibration.notice} />
+          calibrationNotice=${now.calibration.notice} handpiece=${now.handpiece} />
         <${Captures} onMounted=${this.onCaptures} onOpen=${this.onOpen} />
         <aside class="panel">
           <div class="scroll">
@@ -170,6 +170,10 @@ function Technician({ now }) {
     <div data-stat="fps"><dt>${texts.technician.fps}</dt><dd>${number(now.fps, 1)}</dd></div>
     <div data-stat="results"><dt>${texts.technician.results}</dt><dd>${number(now.results, 1)}</dd></div>
     <div data-stat="age"><dt>${texts.technician.age}</dt><dd>${number(now.ageMs)}</dd></div>
+    ${
+      now.handpiece.state === 'ready' &&
+      html`<div data-stat="distance"><dt>${texts.technician.distance}</dt><dd>${number(now.distanceMm, 1)}</dd></div>`
+    }
   </dl>`;
 }
 

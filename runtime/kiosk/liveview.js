@@ -24,6 +24,7 @@ const FADED = '0.35';
  * @typedef {{
  *   connection: import('./live.js').ConnectionState, camera: CameraState|null, analysisProblem: string,
  *   store: import('./notices.js').StoreState, segmenterProblem: string|null, calibration: CalibrationState,
+ *   handpiece: import('./notices.js').HandpieceState, distanceMm: number|null,
  *   measurement: Measurement|null,
  *   resultIsStale: boolean, pictureIsStale: boolean, hasPicture: boolean, behind: boolean,
  *   fps: number|null, results: number|null, ageMs: number|null, trend: (number|null)[][],
@@ -56,6 +57,10 @@ export class LiveView {
     this.segmenterProblem = null;
     /** @type {CalibrationState} */
     this.calibration = { why: null, notice: null };
+    /** @type {import('./notices.js').HandpieceState} */
+    this.handpiece = { state: 'none', message: '', trouble: null, press_problem: null };
+    /** @type {number|null} from the range sensor to the skin */
+    this.distanceMm = null;
     this.kept = -1; // captures that the daemon has kept since its start
     /** @type {{sequence: number, measurement: Measurement}|null} */
     this.result = null;
@@ -123,6 +128,8 @@ export class LiveView {
       store: this.store,
       segmenterProblem: this.segmenterProblem,
       calibration: this.calibration,
+      handpiece: this.handpiece,
+      distanceMm: this.distanceMm,
       measurement: this.result?.measurement ?? null,
       hasPicture: sincePicture !== null,
       pictureIsStale,
@@ -231,10 +238,14 @@ export class LiveView {
     const calibrationChanged =
       calibration.why !== this.calibration.why || calibration.notice !== this.calibration.notice;
     this.calibration = calibration;
+    const handpiece = message.handpiece ?? this.handpiece;
+    const handpieceChanged = JSON.stringify(handpiece) !== JSON.stringify(this.handpiece);
+    if (handpieceChanged) this.handpiece = handpiece;
+    this.distanceMm = message.stats?.distance_mm ?? null;
     const storeChanged = store.problem !== this.store.problem || store.notice !== this.store.notice;
     if (storeChanged) this.store = store;
     if (changed && this.camera?.state !== 'streaming') this.#forgetPicture(); // the next camera counts from 0 again
-    if (changed || storeChanged || segmenterChanged || calibrationChanged) this.onChange('state');
+    if (changed || storeChanged || segmenterChanged || calibrationChanged || handpieceChanged) this.onChange('state');
     const kept = message.stats?.captures ?? this.kept;
     if (this.kept >= 0 && kept > this.kept) this.onChange('captures');
     this.kept = kept;

@@ -7,25 +7,30 @@ import { html, Component } from './view.js';
 import { texts } from './texts.js';
 
 /** @typedef {{problem: string|null, notice: string|null}} StoreState */
+/** @typedef {{state: string, message: string, trouble: string|null, press_problem: string|null}} HandpieceState */
+
+const HANDPIECE_WELL = ['none', 'opening', 'ready'];
 
 /**
  * Properties: `store`, a StoreState; `segmenterProblem`, why hair is found the simpler way, or null; `calibrationProblem`,
- * why sizes are in pixels, or null; `calibrationNotice`, what is to be known of the profile in use, or null.
+ * why sizes are in pixels, or null; `calibrationNotice`, what is to be known of the profile in use, or null; `handpiece`,
+ * a HandpieceState.
  */
 export class Notices extends Component {
   constructor() {
     super();
-    /** @type {{closed: string[]}} the details of the notices that were closed */
+    /** @type {{closed: string[]}} the keys of the notices that were closed */
     this.state = { closed: [] };
   }
 
   shouldComponentUpdate(/** @type {any} */ props, /** @type {any} */ state) {
     const before = this.props;
-    const names = ['store', 'segmenterProblem', 'calibrationProblem', 'calibrationNotice'];
+    const names = ['store', 'segmenterProblem', 'calibrationProblem', 'calibrationNotice', 'handpiece'];
     return state !== this.state || names.some((name) => props[name] !== before[name]);
   }
 
-  render({ store, segmenterProblem, calibrationProblem, calibrationNotice }) {
+  render({ store, segmenterProblem, calibrationProblem, calibrationNotice, handpiece }) {
+    const works = HANDPIECE_WELL.includes(handpiece.state);
     return html`<div class="notices-over" role="alert">
       ${
         store.problem &&
@@ -35,17 +40,25 @@ export class Notices extends Component {
       ${this.#closable('segmenter-notice', texts.segmenter.notice, segmenterProblem)}
       ${this.#closable('calibration-problem', texts.calibration.problem, calibrationProblem)}
       ${this.#closable('calibration-notice', texts.calibration.notice, calibrationNotice)}
+      ${this.#closable('handpiece-problem', texts.handpiece.problem, works ? null : handpiece.message, handpiece.state)}
+      ${this.#closable('handpiece-trouble', texts.handpiece.trouble, handpiece.trouble)}
+      ${this.#closable('handpiece-press', texts.handpiece.press, handpiece.press_problem)}
     </div>`;
   }
 
-  /** @param {string} name @param {string} title @param {string|null} detail */
-  #closable(name, title, detail) {
+  /**
+   * @param {string} name
+   * @param {string} title
+   * @param {string|null} detail
+   * @param {string|null} key what stays closed, where the words change while the trouble is the same
+   */
+  #closable(name, title, detail, key = detail) {
     const { closed } = this.state;
-    if (!detail || closed.includes(detail)) return null;
+    if (!detail || !key || closed.includes(key)) return null;
     return html`<div class=${`notice for-knowing ${name}`}>
       <div><b>${title}</b><span>${detail}</span></div>
       <button type="button" class="close" aria-label=${texts.capture.dismiss}
-        onClick=${() => this.setState({ closed: [...closed, detail] })}>✕</button>
+        onClick=${() => this.setState({ closed: [...closed, key] })}>✕</button>
     </div>`;
   }
 }

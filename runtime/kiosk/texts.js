@@ -42,10 +42,11 @@ export const texts = {
   },
 
   technician: {
-    label: 'Frame rate, results a second, age of the picture',
+    label: 'Frame rate, results a second, age of the picture, distance',
     fps: 'fps',
     results: 'results/s',
     age: 'ms age',
+    distance: 'mm',
   },
 
   numbers: {
@@ -128,6 +129,12 @@ export const texts = {
     unreachable: 'The program does not answer',
     unreachableRemedy: 'Wait until the live picture is back and press again.',
     dismiss: 'Close this message',
+  },
+
+  handpiece: {
+    problem: 'The handpiece does not work: buttons and distance are missing',
+    trouble: 'The handpiece reports a fault',
+    press: 'The capture by the handpiece was not kept',
   },
 
   store: {

@@ -333,6 +333,7 @@ class CaptureStore:
             program_version=measurement.version,
             models=measurement.models,
             calibration=measurement.calibration,
+            controls=taken.controls,
         )
 
     def _require_space(self, needed: int) -> None:

@@ -64,6 +64,7 @@ STEPS: Mapping[int, tuple[str, ...]] = {
             PRIMARY KEY (capture_id, number)
         )""",
     ),
+    3: ("ALTER TABLE captures ADD COLUMN controls TEXT",),  # the camera's, as JSON
 }
 LATEST = max(STEPS)
 

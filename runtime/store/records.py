@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, ValidationError
 
 from runtime.analysis.measurement import Measurement
 from runtime.errors import StoreError
@@ -19,6 +19,10 @@ PICTURE_NAME = r"^\d{8,19}-[0-9a-f]{16}\.(jpg|png)$"
 RECOMPUTED_NAME = r"^(\d{8,19}-[0-9a-f]{16})\.recomputed-[0-9A-Za-z_-]{1,100}\.json$"
 
 Count = Annotated[int, Field(ge=0)]
+# by name; strict, so that a truth value does not come back as a number
+ControlName = Annotated[str, Field(max_length=64)]
+ControlText = Annotated[str, Field(max_length=256)]
+Controls = Annotated[dict[ControlName, StrictBool | StrictInt | StrictFloat | ControlText], Field(max_length=64)]
 Read = TypeVar("Read", bound=BaseModel)
 
 
@@ -31,6 +35,7 @@ class CaptureFacts(BaseModel):
     frame_sequence: Count = Field(description="the frame's number in the run of its camera")
     captured_ns: Count = Field(description="monotonic clock of this boot when the frame came in, ns")
     site: str | None = Field(default=None, max_length=64, description="where on the scalp, as the operator chose; null where nobody did")
+    controls: Controls | None = Field(default=None, description="the camera's exposure, white balance …; null where they are not known")
 
 
 class CaptureRow(BaseModel):
@@ -58,6 +63,7 @@ class CaptureRow(BaseModel):
     program_version: str
     models: dict[str, str]
     calibration: str | None
+    controls: Controls | None = Field(default=None, description="the camera's, by name; null in captures of before they were kept")
 
 
 class Sidecar(BaseModel):

@@ -46,7 +46,10 @@ def has_capture(connection: sqlite3.Connection, id_: int) -> bool:
 
 def insert_capture(connection: sqlite3.Connection, row: CaptureRow, measurement: Measurement, thumbnail: bytes | None) -> None:
     """Add the row, its measurement and, where it is at hand, its thumbnail (JPEG)."""
-    values = row.model_dump() | {"models": json.dumps(row.models, ensure_ascii=False)}
+    values = row.model_dump() | {
+        "models": json.dumps(row.models, ensure_ascii=False),
+        "controls": None if row.controls is None else json.dumps(row.controls, ensure_ascii=False),
+    }
     connection.execute(_INSERT, tuple(values[column] for column in _COLUMNS))
     connection.execute("INSERT INTO measurements VALUES (?, ?)", (row.id, _packed(measurement)))
     if thumbnail is not None:
@@ -176,7 +179,10 @@ def _version(values: tuple[object, ...]) -> Recomputation:
 def _row(values: tuple[object, ...]) -> CaptureRow:
     fields = dict(zip(_COLUMNS, values, strict=True))
     try:
-        return CaptureRow.model_validate(fields | {"models": json.loads(str(fields["models"]))})
+        parsed = {"models": json.loads(str(fields["models"]))}
+        if fields["controls"] is not None:
+            parsed["controls"] = json.loads(str(fields["controls"]))
+        return CaptureRow.model_validate(fields | parsed)
     except (ValidationError, json.JSONDecodeError) as error:
         raise StoreError(
             f"the row of capture {fields['id']} is damaged in the database: restart the daemon; it rebuilds from the sidecar files"

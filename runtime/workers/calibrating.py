@@ -25,8 +25,9 @@ from calib.resolve import resolve_scale
 from calib.scale import given_scale
 from calib.settings import CalibrationSettings
 from calib.shelf import choose
-from device.camera import CameraInfo
+from device.camera import CameraInfo, ControlValues
 from device.frame import Frame
+from runtime.workers.handpiece import Distance
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +39,9 @@ CAMERAS_KEPT = 4  # a captured frame may wait until its camera is unplugged and 
 NO_CAMERA = "no microscope is connected"
 NO_PICTURE = "no picture of this microscope has been measured yet"
 UNKNOWN_CAMERA = "the microscope that took this picture is not connected any more"
+
+
+ControlsKey = tuple[tuple[str, int | float | bool | str], ...]
 
 
 @dataclass(frozen=True)
@@ -74,23 +78,26 @@ class FrameScaler:
         folder: Path,
         connected: Callable[[], CameraInfo | None],
         *,
+        distance_at: Callable[[int], Distance | None] = lambda moment_ns: None,
         look_every_s: float = LOOK_EVERY_S,
         utc: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
         """Store the arguments.
 
-        `folder` holds the profiles; `connected` tells what the open camera says of itself, None while none is open; `utc` is the wall
-        clock, with a time zone.
+        `folder` holds the profiles; `connected` tells what the open camera says of itself, None while none is open; `distance_at`
+        the distance from camera to skin at a moment of the monotonic clock, where a range sensor knows it; `utc` is the wall clock,
+        with a time zone.
         """
         self._settings = settings
         self._folder = folder
         self._stated = settings.scale()
         self._connected = connected
+        self._distance_at = distance_at
         self._look_every_s = look_every_s
         self._utc = utc
         self._lock = threading.Lock()
         self._cameras: deque[CameraInfo] = deque(maxlen=CAMERAS_KEPT)
-        self._fits: dict[tuple[int, int, int], Fit] = {}  # by when the camera was opened, width, height
+        self._fits: dict[tuple[int, ControlsKey, int, int], Fit] = {}  # by when the camera was opened, its controls, width, height
         self._looked_at: float | None = None
         self._seen: object = None  # in the folder, at the last look
         self._said: deque[tuple[object, ...]] = deque(maxlen=MOST_FITS)
@@ -106,10 +113,16 @@ class FrameScaler:
         if self._stated.um_per_px is not None:
             return FrameScale(self._stated)
         fit = self._fit_of(frame)
-        found = FrameScale(note=fit.why) if fit.profile is None else _resolved(fit.profile, frame)
+        found = FrameScale(note=fit.why) if fit.profile is None else _resolved(fit.profile, frame, self._distance_at(frame.captured_ns))
         if found.scale.um_per_px is None and frame.stated_um_per_px is not None:
             return self._own_scale_of(frame) or found
         return found
+
+    def controls_of(self, frame: Frame) -> ControlValues | None:
+        """The controls that its camera recorded for `frame`, such as exposure; None where the camera is not known any more."""
+        with self._lock:
+            camera = self._camera_of(frame)
+        return None if camera is None else camera.controls
 
     def now(self) -> CalibrationState:
         """What gives the connected microscope its scale at this moment. Never waits for the disk."""
@@ -149,7 +162,7 @@ class FrameScaler:
             if camera is None:
                 return Fit(None, UNKNOWN_CAMERA)
             self._look_into_folder()
-            key = (camera.opened_ns, width, height)
+            key = (camera.opened_ns, tuple(sorted(camera.controls.items())), width, height)
             fit = self._fits.get(key)
             if fit is None:
                 fit = self._choose(camera, width, height)
@@ -163,7 +176,7 @@ class FrameScaler:
     def _camera_of(self, frame: Frame) -> CameraInfo | None:
         """The camera that took the frame: the latest that was opened before it."""
         camera = self._connected()
-        if camera is not None and (not self._cameras or self._cameras[-1].opened_ns != camera.opened_ns):
+        if camera is not None and (not self._cameras or self._cameras[-1] != camera):  # opened again, or its controls changed
             self._cameras.append(camera)
         return next((each for each in reversed(self._cameras) if each.opened_ns <= frame.captured_ns), None)
 
@@ -208,9 +221,11 @@ class FrameScaler:
             return None
 
 
-def _resolved(profile: Profile, frame: Frame) -> FrameScale:
+def _resolved(profile: Profile, frame: Frame, distance: Distance | None) -> FrameScale:
     try:
-        return resolve_scale(profile, frame.image)
+        if distance is None:
+            return resolve_scale(profile, frame.image)
+        return resolve_scale(profile, frame.image, distance_mm=distance.mm, distance_std_mm=distance.std_mm)
     except CalibrationError as error:
         return FrameScale(profile_id=profile.id, note=str(error))
 

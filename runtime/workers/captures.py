@@ -125,6 +125,15 @@ class CaptureWorker(Generic[Row]):
         """`time.monotonic_ns()` when the store last answered: it wrote something, or said that the disk is full."""
         return self._beat_ns
 
+    def require_room(self) -> None:
+        """Raise BusyError, as `submit` would, where the queue is full or the program is ending."""
+        with self._changed:
+            if self._stopping:
+                raise BusyError("the program is ending: capture again after its restart")
+            if len(self._waiting) >= self._capacity:
+                self.refused += 1
+                raise BusyError(f"{self._capacity} captures are still being kept: wait a moment and capture again")
+
     def submit(self, frame: Frame, site: str | None) -> Future[Row]:
         """Ask for `frame` to be kept; the future gives the stored row, or the error that prevented it.
 
@@ -133,11 +142,7 @@ class CaptureWorker(Generic[Row]):
         """
         request: CaptureRequest[Row] = CaptureRequest(frame, site, Future())
         with self._changed:
-            if self._stopping:
-                raise BusyError("the program is ending: capture again after its restart")
-            if len(self._waiting) >= self._capacity:
-                self.refused += 1
-                raise BusyError(f"{self._capacity} captures are still being kept: wait a moment and capture again")
+            self.require_room()
             self._waiting.append(request)
             self._changed.notify_all()
         return request.outcome

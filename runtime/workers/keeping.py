@@ -7,6 +7,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from device.camera import ControlValues
 from device.frame import AS_STORED, Frame
 from runtime.analysis.measurement import Measurement
 from runtime.errors import PictureError
@@ -20,16 +21,29 @@ PNG_COMPRESSION = 3  # 9 takes ten times as long and saves a twentieth
 class Keeper:
     """Measures and stores frames, one at a time."""
 
-    def __init__(self, measure: Callable[[Frame], Measurement], store: CaptureStore) -> None:
-        """Store the arguments."""
+    def __init__(
+        self,
+        measure: Callable[[Frame], Measurement],
+        store: CaptureStore,
+        controls_of: Callable[[Frame], ControlValues | None] = lambda frame: None,
+    ) -> None:
+        """Store the arguments. `controls_of` gives the camera's controls under which a frame was taken, None where nobody knows."""
         self._measure = measure
         self._store = store
+        self._controls_of = controls_of
 
     def __call__(self, frame: Frame, site: str | None) -> CaptureRow:
         """Keep `frame`, taken at `site`. Raises what `measure` and `CaptureStore.add` raise."""
         measurement = self._measure(frame)
         content, suffix = encoded_picture(frame)
-        facts = CaptureFacts(source=frame.source, frame_sequence=frame.sequence, captured_ns=frame.captured_ns, site=site)
+        controls = self._controls_of(frame)
+        facts = CaptureFacts(
+            source=frame.source,
+            frame_sequence=frame.sequence,
+            captured_ns=frame.captured_ns,
+            site=site,
+            controls=None if controls is None else dict(controls),
+        )
         return self._store.add(content, suffix, measurement, facts)
 
 

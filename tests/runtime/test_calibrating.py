@@ -16,6 +16,7 @@ from device.camera import CameraInfo
 from device.frame import Frame
 from runtime.workers import calibrating
 from runtime.workers.calibrating import NO_CAMERA, NO_PICTURE, UNKNOWN_CAMERA, FrameScaler
+from runtime.workers.handpiece import Distance
 from tests.runtime.profile_samples import MADE, profile, write
 
 SIZE = (64, 48)
@@ -265,3 +266,21 @@ def test_two_threads_share_one_choice(tmp_path, monkeypatch):
         thread.join(20)
     assert seen == [made.id] * 100
     assert len(choices) == 1
+
+
+def test_controls_that_are_locked_while_the_camera_is_open_choose_anew_and_are_known(bench):
+    write(bench.folder, profile(8.0))
+    assert bench.scale().profile_id is not None
+    assert bench.scaler.controls_of(frame()) == {}
+    bench.camera = camera(exposure=156)
+    assert bench.scaler.controls_of(frame()) == {"exposure": 156}
+    assert bench.scaler.controls_of(frame(captured_ns=0)) is None  # from before any camera was opened
+
+
+def test_a_distance_reading_is_used_by_a_profile_with_a_curve(tmp_path):
+    write(tmp_path, profile(8.0, hood=None, curve=True))
+    readings = {7: Distance(20.0, 0.2)}
+    scaler = FrameScaler(CalibrationSettings(), tmp_path, camera, utc=lambda: SOON, distance_at=readings.get)
+    with_reading, without = scaler(frame(captured_ns=7)), scaler(frame(captured_ns=8))
+    assert (with_reading.scale.source, without.scale.source) == ("distance", "none")
+    assert with_reading.scale.um_per_px == pytest.approx(20.0 * 8.0 / 12)

@@ -129,7 +129,7 @@ def test_pages_together_are_the_whole_list(count, limit, deleted):
         # rows alone: what is tested is the paging, and a picture each would cost a second
         for i in range(1, count + 1):
             opened._connection.execute(
-                "INSERT INTO captures VALUES (?, 'b', 't', 's', 0, 0, NULL, ?, 1, ?, 1, 1, 0, 0, NULL, NULL, 'm', 'v', '{}', NULL)",
+                "INSERT INTO captures VALUES (?, 'b', 't', 's', 0, 0, NULL, ?, 1, ?, 1, 1, 0, 0, NULL, NULL, 'm', 'v', '{}', NULL, NULL)",
                 (i, f"{i:08d}-{i:016x}.jpg", "0" * 64),
             )
         for i in deleted:
@@ -231,3 +231,18 @@ def test_a_store_that_is_not_open_says_so(tmp_path):
         assert len(opened.list()) == 1
     with opened:  # and can be entered again
         assert len(opened.list()) == 1
+
+
+def test_the_cameras_controls_are_kept_with_a_capture_and_come_back_from_its_sidecar(tmp_path):
+    controls = {"exposure": 156, "gain": 1.5, "auto_white_balance": False, "power_line": "50 Hz"}
+    with store(tmp_path) as opened:
+        taken = facts().model_copy(update={"controls": controls})
+        kept = opened.add(picture(), ".jpg", measurement(), taken)
+        unknown = opened.add(picture(), ".jpg", measurement(), facts(2))
+        assert opened.get(kept.id).controls == kept.controls == controls
+        assert opened.get(kept.id).controls["auto_white_balance"] is False
+        assert opened.get(unknown.id).controls is None
+    for file in tmp_path.glob("captures.sqlite*"):
+        file.unlink()
+    with store(tmp_path) as opened:
+        assert [row.controls for row in opened.list()] == [None, controls]

@@ -375,6 +375,7 @@ def test_a_database_of_the_first_version_is_backed_up_and_migrated(tmp_path):
         kept = keep(opened, 3)
     connection = sqlite3.connect(tmp_path / "captures.sqlite", isolation_level=None)
     connection.execute("DROP TABLE recomputations")
+    connection.execute("ALTER TABLE captures DROP COLUMN controls")
     connection.execute("PRAGMA user_version = 1")
     connection.close()
     with store(tmp_path) as opened:
