@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := pyproject.toml constraints/versions.txt
 
-.PHONY: setup run check test test-device test-all wheels clean
+.PHONY: setup run check test test-device test-all rig-test wheels clean
 
 setup: $(VENV)/.device
 run: setup
@@ -21,6 +21,10 @@ test-device: $(VENV)/.test
 test-all: $(VENV)/.export
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/export
+
+# the drivers on the kernel's own, in a guest under emulation; ARGUMENTS: --json, --markdown, --only camera|handpiece|store
+rig-test: $(VENV)/.test
+	@$(BIN)/python -m tests.rig $(ARGUMENTS)
 
 check: $(VENV)/.test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy -p device -p calib -p runtime && $(BIN)/lint-imports
