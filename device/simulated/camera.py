@@ -8,6 +8,9 @@ Every SCENE_S seconds the hand lifts the microscope (the picture blurs and darke
 opening, or a calibration target instead of the scalp. The camera then is a pinhole with distortion: of `um_per_px` (in the middle),
 `distance` (mm) and `focal` (px) two tell the third; without them it is FOCAL_WIDTHS of focal length at the scale of the first scene,
 or at TARGET_MM above a target. All scenes have that scale. A target trembles in the hand, and is never lifted.
+
+`hand=FILE` follows the hand of `trichoscope simulate handpiece --follow FILE` (following.py): what its distance and light would show, and
+the scale at that distance; the next scalp comes after it was lifted off. While there is no such file, all is as without.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import math
 import os
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -30,6 +33,7 @@ from device.errors import CameraUriError
 from device.frame import Frame
 from device.pace import Pace
 from device.simulated.backdrop import RENDER_PIXELS, Backdrop, BackdropPlan, fetch_backdrop
+from device.simulated.following import CONTACT_MM, PINHOLE_MM, HandFollower, Held, defocused, lit, seen_from, zoomed
 from device.simulated.lens import Lens, vignette
 from device.simulated.plate import Plate, PlateView, read_plate, view_plate
 from device.simulated.recipe import KINDS, Kind
@@ -77,7 +81,7 @@ class SimulatedCamera(Camera):
 
     def __init__(self, uri: CameraUri) -> None:
         super().__init__(uri)
-        uri.refuse_unknown_options({"seed", "fps", "width", "height", "scenes", *PLATE_OPTIONS})
+        uri.refuse_unknown_options({"seed", "fps", "width", "height", "scenes", "hand", *PLATE_OPTIONS})
         kind = uri.target or "realistic"
         if kind not in (*KINDS, "bald"):
             raise CameraUriError(f"{uri}: {kind!r} is no kind of scalp: choose {', '.join(KINDS)} or bald")
@@ -89,6 +93,9 @@ class SimulatedCamera(Camera):
         self._height = _whole(uri, "height", 480, 120, 1440)
         self._count = _whole(uri, "scenes", 4, 1, 16)
         self._check_plate()
+        if self.uri.options.get("hand") == "":
+            raise CameraUriError(f"{uri}: say which hand, hand=FILE of `trichoscope simulate handpiece --follow FILE`")
+        self._hand: HandFollower | None = None
         self._view: PlateView | None = None
         self._pace = Pace(str(uri), self._fps)
         self._stop = threading.Event()
@@ -114,6 +121,8 @@ class SimulatedCamera(Camera):
         if (file := self.uri.options.get("plate")) is not None:
             plate = read_plate(Path(file).expanduser())
             self._view = view_plate(plate, self._lens(plate))
+        hand = self.uri.options.get("hand")
+        self._hand = None if hand is None else HandFollower(Path(hand).expanduser())
         self._sequence = -1
         self._pace = Pace(str(self.uri), self._fps)
         if self._view is not None and self._view.target is not None:
@@ -143,7 +152,13 @@ class SimulatedCamera(Camera):
     def _read(self, timeout_s: float) -> Frame:
         self._sequence += self._pace.wait(timeout_s, skip=True)
         pose = pose_at(self._sequence / self._fps, self._phases)
-        image, um_per_px = self._see(pose)
+        held = None if self._hand is None else self._hand.look(time.monotonic(), self._pinhole_mm())
+        if held is None:
+            image, um_per_px = self._see(pose)
+        else:
+            pose = replace(pose, slot=held.slot, lift=0.0, gain=1.0)
+            image, um_per_px = self._see(pose, held)
+            image = lit(image, held.table)
         return Frame(
             sequence=self._sequence,
             captured_ns=time.monotonic_ns(),
@@ -152,21 +167,35 @@ class SimulatedCamera(Camera):
             stated_um_per_px=um_per_px,
         )
 
-    def _see(self, pose: Pose) -> tuple[Image, float]:
-        """What lies before the lens, uint8 (height, width, 3), in focus but for what is lifted, and its µm per px in the middle."""
+    def _pinhole_mm(self) -> float:
+        """From the range sensor back to the pinhole; the lens over a plate has it where that says, in contact."""
+        return PINHOLE_MM if self._view is None else self._view.lens.distance_mm - CONTACT_MM
+
+    def _see(self, pose: Pose, held: Held | None = None) -> tuple[Image, float]:
+        """What lies before the lens, uint8 (height, width, 3), in focus but for what is lifted, and its µm per px in the middle.
+
+        Held in a hand, the pixels are larger by the ratio of the distances from the pinhole, and so is the scale:
+        that in contact × (distance + pinhole) / (contact + pinhole).
+        """
         view = self._view
+        ratio, blur_px = (1.0, 0.0) if held is None else (held.ratio, held.blur_px(self._width))
+        if view is not None and held is not None:
+            view = seen_from(view, ratio)
         if view is not None and view.target is not None:
             um_per_px = view.lens.centre_um_per_px
             way = (pose.x - 0.5, pose.y - 0.5)
             x, y = ((SWAY_PX * part + shake) * um_per_px for part, shake in zip(way, pose.shake_px, strict=True))
-            return _focused(view.see_target((x, y)), pose, lifted=False), um_per_px
+            return defocused(_focused(view.see_target((x, y)), pose, lifted=False), blur_px), um_per_px * ratio
         backdrop = self._backdrop_for(pose.slot)
         corner = self._corner(pose, backdrop)
         middle = (corner[0] + (self._width - 1) / 2, corner[1] + (self._height - 1) / 2)
         um_per_px = backdrop.um_per_px_at(*middle)
         if view is not None:
-            scalp = _focused(view.see_scalp(backdrop.image, um_per_px, middle), pose)
-            return view.lay_over(scalp), view.lens.centre_um_per_px
+            scalp = defocused(_focused(view.see_scalp(backdrop.image, um_per_px, middle), pose), blur_px)
+            return view.lay_over(scalp), view.lens.centre_um_per_px * ratio
+        if held is not None:
+            window = zoomed(backdrop.image, middle, ratio, (self._width, self._height))
+            return defocused(_focused(window, pose), blur_px), um_per_px * ratio
         left, top = math.floor(corner[0]), math.floor(corner[1])
         part = backdrop.image[top : top + self._height + 2, left : left + self._width + 2]
         shift = np.array([[1, 0, corner[0] - left], [0, 1, corner[1] - top]], np.float64)

@@ -10,7 +10,7 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -19,10 +19,11 @@ from typing import Annotated, Literal
 import typer
 
 from device.errors import HandpieceUriError
+from device.simulated.following import HandState, read_state, state_file
 from device.simulated.hand import DEFAULT_SCRIPT
 from device.simulated.handpiece import HandpieceSimulator
 
-LOOK_S = 0.1
+LOOK_S = 0.05  # also between two states of the hand in the file of --follow
 KEYS: dict[bytes, tuple[str, float | None]] = {
     b"a": ("approach", None),
     b"t": ("tremble", None),
@@ -55,6 +56,14 @@ def handpiece(
         Path | None,
         typer.Option(metavar="PATH", help="Also a link that leads to the terminal, after a hang-up too.", show_default=False),
     ] = None,
+    follow: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write where the hand is, for the microscope `simulated:?hand=FILE`.",
+            show_default=False,
+        ),
+    ] = None,
     seconds: Annotated[float | None, typer.Option("--for", min=0, help="End after so many seconds.", show_default="at Ctrl-C")] = None,
 ) -> None:
     """A handpiece on a pseudo-terminal, until Ctrl-C. The first line on stdout is the path to open: `--handpiece pty:PATH`."""
@@ -62,25 +71,36 @@ def handpiece(
         raise typer.BadParameter("a hand follows either a script or keys: leave one out", param_hint="--keys")
     if link is not None and link.exists() and not link.is_symlink():
         raise typer.BadParameter(f"{link} is there and no link: name another path", param_hint="--link")
+    if follow is not None and (follow.exists() or follow.is_symlink()) and read_state(follow) is None:
+        raise typer.BadParameter(f"{follow} is there and tells of no hand: name another path", param_hint="--follow")
     try:
         followed = "" if keys else script or DEFAULT_SCRIPT
         simulator = HandpieceSimulator(speaks=speaks, script=followed, rate_hz=rate, seed=seed, link=link)
     except HandpieceUriError as error:
         raise typer.BadParameter(str(error), param_hint="--script") from error
     try:
-        with _told_to_end() as told, simulator:
-            _live(simulator, keys, math.inf if seconds is None else time.monotonic() + seconds, told)
+        with _told_to_end() as told, simulator, state_file(follow) as tell:
+
+            def tell_hand() -> None:
+                lights = simulator.lights if speaks == "reference" else None  # a range sensor alone has no lamps
+                tell(HandState(simulator.distance_mm, lights, time.monotonic()))
+
+            _live(simulator, keys, math.inf if seconds is None else time.monotonic() + seconds, told, tell_hand)
     except OSError as error:
-        typer.echo(f"no handpiece can be simulated: {error}: is there room in /dev/pts, and may the link be written?", err=True)
+        typer.echo(
+            f"no handpiece can be simulated: {error}: is there room in /dev/pts, and may link and file be written?",
+            err=True,
+        )
         raise typer.Exit(1) from error
     typer.echo("the simulated handpiece is gone", err=True)
 
 
-def _live(simulator: HandpieceSimulator, keys: bool, until: float, told: list[int]) -> None:
-    """Until `until` (monotonic seconds), a signal, the key to quit, or the end of the keys."""
+def _live(simulator: HandpieceSimulator, keys: bool, until: float, told: list[int], tell_hand: Callable[[], None]) -> None:
+    """Until `until` (monotonic seconds), a signal, the key to quit, or the end of the keys; `tell_hand` is called every LOOK_S or so."""
     path = ""
     with _single_keys(keys):
         while time.monotonic() < until and not told:
+            tell_hand()
             if simulator.path != path:
                 path = simulator.path
                 typer.echo(path)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 from device.handpiece.handpiece import Handpiece
 from device.handpiece.uri import parse_handpiece_uri
+from device.simulated.following import read_state
 from runtime.commands.simulate import app
 from tests.eventually import eventually
 
@@ -45,6 +47,18 @@ def test_it_can_be_opened_until_ctrl_c(tmp_path: Path) -> None:
             assert handpiece.set_light("white", 30) == 30
             assert eventually(lambda: handpiece.latest()).status in ("valid", "no-target")
     assert not link.is_symlink()
+
+
+def test_it_tells_the_microscope_where_the_hand_is_until_it_ends(tmp_path: Path) -> None:
+    file = tmp_path / "hand"
+    with running("--script", "contact:60", "--follow", str(file)) as (_, path):
+        with Handpiece(parse_handpiece_uri(f"pty:{path}")) as handpiece:
+            handpiece.wait_until_ready(30)
+            handpiece.set_light("white", 30)
+            eventually(lambda: (state := read_state(file)) and state.lights and state.lights["white"] == 30)
+        state = read_state(file)
+        assert state is not None and state.distance_mm < 151 and state.monotonic_s <= time.monotonic()
+    assert not list(tmp_path.iterdir())
 
 
 def test_keys_lead_the_hand() -> None:
@@ -81,6 +95,7 @@ def test_it_ends_with_its_keys_and_with_sigterm(tmp_path: Path) -> None:
         (["--rate", "1000"], "rate"),
         (["--speaks", "morse"], "speaks"),
         (["--link", "/dev/null"], "no link"),
+        (["--follow", "/dev/null"], "no hand"),
     ],
 )
 def test_what_cannot_be_is_a_usage_error(options: list[str], named: str) -> None:
@@ -88,6 +103,7 @@ def test_what_cannot_be_is_a_usage_error(options: list[str], named: str) -> None
     assert result.exit_code == 2 and named in result.output
 
 
-def test_a_link_that_cannot_be_written_is_an_error_with_a_remedy(tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["handpiece", "--for", "1", "--link", str(tmp_path / "none" / "link")])
-    assert result.exit_code == 1 and "link" in result.output
+@pytest.mark.parametrize("option", ["--link", "--follow"])
+def test_a_file_that_cannot_be_written_is_an_error_with_a_remedy(option: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["handpiece", "--for", "1", option, str(tmp_path / "none" / "file")])
+    assert result.exit_code == 1 and "link and file" in result.output
