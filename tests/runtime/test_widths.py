@@ -28,7 +28,9 @@ def test_the_width_of_a_straight_hair_at_any_angle(width: float, angle: float) -
     mask, picture = drawn([([(x - way[0], y - way[1]), (x + way[0], y + way[1])], width)], 320, 320)
     hairs = measure_widths(traced(mask, picture), picture, given_mask(mask))
     assert len(hairs) == 1
-    assert hairs[0].diameter_px == pytest.approx(width, abs=0.6 + 0.04 * width)
+    # along the grid every pixel of an edge rounds alike, and the mask that is given is wrong by up to a pixel all along the hair
+    rounded = 0.3 if min(angle % 90, 90 - angle % 90) < 1 else 0.0
+    assert hairs[0].diameter_px == pytest.approx(width, abs=0.6 + 0.04 * width + rounded)
 
 
 def test_crossings_do_not_widen_hairs() -> None:
