@@ -252,7 +252,8 @@ def _on_lines(green: NDArray[np.uint8], comb: Comb) -> Numbering:
     filled = _level(green, numbering, every, inside, np.mean)
     beyond = _level(green, numbering, every, np.array([low - 1.2 * pitch, low - 0.9 * pitch, high + 0.9 * pitch, high + 1.2 * pitch]))
     clues = np.clip((np.array([filled, beyond, beyond]) - trough) / max(crest - trough, 1e-3), 0, 1)
-    bright = float(np.nanmean(clues)) < 0.48
+    told = clues[np.isfinite(clues)]
+    bright = len(told) > 0 and float(told.mean()) < 0.48
     shifted = numbering.coefficients.copy()
     shifted[0] -= 0.0 if bright else 0.5
     return replace(numbering, coefficients=shifted)

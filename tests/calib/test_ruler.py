@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass, replace
 
@@ -288,3 +289,15 @@ def test_strokes_are_measured_to_a_hundredth_of_a_pixel() -> None:
     assert np.abs(cells.shift_px + moved).max() < 0.02
     assert cells.explained.min() > 0.98
     assert (cells.contrast < -60).all()
+
+
+@pytest.mark.parametrize("size", [(100, 1000), (1000, 64), (640, 640)])
+def test_stripes_without_ends_are_no_error_of_ours(size: tuple[int, int]) -> None:
+    """Where nothing of the ground beyond the lines is in the picture there is nothing to take a mean of."""
+    rng = np.random.default_rng(3)
+    for period in (3.7, 11.0, 24.0):
+        wave = 128 + 60 * np.sin(2 * np.pi * np.arange(size[1]) / period) + rng.normal(0, 3, (size[0], size[1]))
+        image = np.repeat(np.clip(wave, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+        with contextlib.suppress(TargetNotFoundError):
+            found = find_ruler(image, Micrometer(50.0))
+            assert np.isfinite(found.pixels).all()
