@@ -13,7 +13,9 @@ import cv2
 import numpy as np
 import torch
 
-from device.simulated.scene import RenderedFrame
+from device.simulated.recipe import Kind
+from device.simulated.scene import RenderedFrame, render_frame
+from export.conversion.golden import golden_of
 from export.conversion.onnx_graph import INPUT, live_onnx, parity
 from export.conversion.trust import Sample, best_thresholds, fit_trust, mask_dice, rank_correlation
 from export.errors import TrainingError
@@ -22,15 +24,26 @@ from export.scenes import bald_frames, validation_frames
 from export.training import checkpoint
 from export.training.recipe import RECIPES
 from export.training.segmenter import CURVES, SCENES
-from runtime.analysis.learned import LearnedSegmenter, uncertainty_figures
-from runtime.bundles.manifest import InputSpec, ModelCard, Preprocessing, Roles, SegmenterRole, Trust
+from runtime.analysis.learned import LearnedSegmenter, padded, reduced, uncertainty_figures
+from runtime.bundles.parts import Golden, ModelCard
 from runtime.bundles.reader import Bundle
+from runtime.bundles.roles import InputSpec, Preprocessing, Roles, SegmenterRole, Trust
 from runtime.bundles.writer import write_bundle
 
 MODEL = "segmenter.onnx"
-LONGEST_SIDE = 960
+GOLDEN = "segmenter.npz"
+GOLDEN_FRAMES: tuple[tuple[Kind, int], ...] = (
+    ("easy", 2**32 - 1),
+    ("realistic", 2**32 - 2),
+    ("hard", 2**32 - 3),
+)
+"""Kinds, and seeds beyond those that training can draw."""
+GOLDEN_SIZE = (320, 240)
+END = {"dice": 0.01, "hair_count": 1.0, "median_width": 0.02}
+"""What a backend may change of the end figures on the golden frames: shares, hairs, share of the width."""
+INPUT_SPEC = InputSpec(name=INPUT, colour="BGR", layout="NHWC", dtype="uint8", stride=STRIDE, min_side=128)
+PREPROCESSING = Preprocessing(longest_side=960, padding="reflect", normalised_in_graph=True)
 """Hair of 60 to 100 µm is then 4 to 20 px wide on every device that we know: what the network has learnt."""
-MIN_SIDE = 128
 FIT_SEED, TEST_SEED = 900_001, 900_002  # rendered frames that neither training nor validation draws
 DESCRIPTION = "Finds hair in pictures of the scalp: thin MobileNetV2-style U-Net, with heat maps of centre lines and follicle openings."
 LIMITS = (
@@ -86,21 +99,31 @@ def bundle_segmenter(training: Path, target: Path, *, name: str, release: int, p
     tested = chain(validation_frames(per_kind, TEST_SEED), bald_frames(max(2, per_kind // 3), TEST_SEED))
     metrics = _tested(_samples(network, tested), trust, threshold, faint_threshold)
     metrics |= {f"parity_{k}": v for k, v in differences.items()} | {"reliability_fit_mae": fitted["reliability_mae"]}
+    golden, golden_file = segmenter_golden(model)
     role = SegmenterRole(
         model=MODEL,
-        input=InputSpec(name=INPUT, colour="BGR", layout="NHWC", dtype="uint8", stride=STRIDE, min_side=MIN_SIDE),
-        preprocessing=Preprocessing(longest_side=LONGEST_SIDE, padding="reflect", normalised_in_graph=True),
+        golden=golden,
+        card=card,
+        input=INPUT_SPEC,
+        preprocessing=PREPROCESSING,
         threshold=threshold,
         faint_threshold=faint_threshold,
         trust=trust,
         metrics={key: round(value, 7) for key, value in metrics.items()},
     )
-    content = {MODEL: model}
+    content = {MODEL: model, GOLDEN: golden_file}
     if (training / CURVES).is_file():
         content[CURVES] = (training / CURVES).read_bytes()
-    bundle = write_bundle(target, content, name=name, release=release, minimum_version="0.1.0", roles=Roles(segmenter=role), card=card)
+    bundle = write_bundle(target, content, name=name, release=release, minimum_version="0.1.0", roles=Roles(segmenter=role))
     LearnedSegmenter(bundle).close()  # what cannot be opened is no bundle
     return bundle
+
+
+def segmenter_golden(model: bytes) -> tuple[Golden, bytes]:
+    """Golden data of a segmenter's ONNX bytes: rendered frames that no training draws, one of each kind."""
+    width, height = GOLDEN_SIZE
+    frames = (render_frame(seed, width=width, height=height, kind=kind).image for kind, seed in GOLDEN_FRAMES)
+    return golden_of(GOLDEN, model, [{INPUT: padded(reduced(frame, PREPROCESSING), INPUT_SPEC)} for frame in frames], end=END)
 
 
 def _repeat(recipe: dict[str, Any], seed: int, step: int) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from export.errors import ConversionError
 from runtime.analysis.learned import FIGURES, faint_hair, hair_pieces, uncertainty_figures
-from runtime.bundles.manifest import Trust
+from runtime.bundles.roles import Trust
 
 THRESHOLDS, FAINT_THRESHOLDS = (0.35, 0.4, 0.45, 0.5, 0.55), (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)
 RIDGE = 1e-3

@@ -10,6 +10,7 @@ import torch
 
 from device.simulated.scene import render_frame
 from export.conversion.onnx_graph import to_onnx
+from export.errors import EvaluationError
 from export.networks.u2netp import U2NetP
 from runtime.analysis.learned import LearnedSegmenter
 from runtime.bundles.reader import Bundle
@@ -29,6 +30,8 @@ def compare_speed(bundle: Bundle, *, threads: int = 2, rounds: int = 30) -> dict
     frame = render_frame(FRAME_SEED, width=640, height=480, kind="realistic").image
     small = rng.standard_normal((1, 3, U2NETP_SIDE, U2NETP_SIDE)).astype(np.float32)
     role = bundle.manifest.roles.segmenter
+    if role is None:
+        raise EvaluationError(f"{bundle.id}: it has no segmenter: name another bundle")
     u2netp = to_onnx(U2NetP().eval(), torch.zeros(1, 3, U2NETP_SIDE, U2NETP_SIDE), "picture", ("hair",), {})
     with (
         LearnedSegmenter(bundle, threads=threads) as segmenter,

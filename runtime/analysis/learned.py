@@ -20,8 +20,8 @@ from runtime.analysis.pieces import boxed
 from runtime.analysis.segmentation import Mask, Segmentation
 from runtime.analysis.slits import without_slits
 from runtime.bundles.errors import BundleError
-from runtime.bundles.manifest import SegmenterRole
 from runtime.bundles.reader import Bundle
+from runtime.bundles.roles import InputSpec, Preprocessing
 from runtime.inference.backend import Backend, as_float32
 from runtime.inference.errors import InferenceError
 from runtime.inference.onnx import OnnxBackend
@@ -138,7 +138,10 @@ class LearnedSegmenter:
     """
 
     def __init__(self, bundle: Bundle, *, threads: int = 2, flips: bool = False, backend: Callable[[bytes], Backend] | None = None) -> None:
-        self._role: SegmenterRole = bundle.manifest.roles.segmenter
+        role = bundle.manifest.roles.segmenter
+        if role is None:
+            raise BundleError(f"{bundle.id}: it has no segmenter: name another bundle")
+        self._role = role
         self._name = bundle.id
         self._flips = flips
         self._trust = (
@@ -187,7 +190,7 @@ class LearnedSegmenter:
             InferenceError: the backend failed; no picture of at least 8×8 px is a reason for it.
         """
         height, width = image.shape[:2]
-        working = self._reduced(image)
+        working = reduced(image, self._role.preprocessing)
         hair, ostia, faintness, features = self._looked_at(working)
         reliability, unfamiliar = self._judged(hair, features)
         unlike = faint_hair(hair, faintness, self._role.faint_threshold)
@@ -207,13 +210,6 @@ class LearnedSegmenter:
             mask=mask, probability=hair, reliability=reliability, unfamiliar=unfamiliar, ostium_probability=ostia, faint=faint
         )
 
-    def _reduced(self, image: NDArray[np.uint8]) -> NDArray[Any]:
-        factor = self._role.preprocessing.longest_side / max(image.shape[:2])
-        if factor >= 1:
-            return image
-        size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
-        return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-
     def _looked_at(self, image: NDArray[Any]) -> tuple[Float, Float, Float, Float]:
         """Planes and features as `_once` gives them; a picture smaller than what was learnt is looked at twice as large, too."""
         look = self._averaged if self._flips else self._once
@@ -232,10 +228,7 @@ class LearnedSegmenter:
         """Soft mask (h, w), openings and faintness (h / 2, w / 2) and features (c,) of a picture (h, w, 3)."""
         height, width = image.shape[:2]
         spec = self._role.input
-        down, right = (_padding(side, spec.stride, spec.min_side) for side in (height, width))
-        if down or right:
-            image = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REFLECT)
-        found = self._backend.infer({spec.name: np.ascontiguousarray(image)[None]})
+        found = self._backend.infer({spec.name: padded(image, spec)})
         hair = as_float32(found["hair"])[0, 0, :height, :width]
         marks = as_float32(found["marks"])[0, :, : (height + 1) // 2, : (width + 1) // 2]
         return np.ascontiguousarray(hair), np.ascontiguousarray(marks[OSTIUM]), marks[FAINT], as_float32(found["features"])[0]
@@ -271,6 +264,23 @@ class LearnedSegmenter:
                 raise BundleError(f"{self._name}: output {name!r} is {there}, float {shape} was promised: make the bundle again")
             if not np.isfinite(got).all():
                 raise BundleError(f"{self._name}: output {name!r} is not finite: make the bundle again")
+
+
+def reduced(image: NDArray[np.uint8], how: Preprocessing) -> NDArray[np.uint8]:
+    """`image`, uint8 (height, width, 3), made smaller where it is larger than the pictures that the network has learnt."""
+    factor = how.longest_side / max(image.shape[:2])
+    if factor >= 1:
+        return image
+    size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def padded(image: NDArray[Any], spec: InputSpec) -> NDArray[np.uint8]:
+    """`image`, uint8 (height, width, 3), as the network takes it: uint8 (1, h, w, 3), mirrored beyond its right and lower border."""
+    down, right = (_padding(side, spec.stride, spec.min_side) for side in image.shape[:2])
+    if down or right:
+        image = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REFLECT)
+    return np.asarray(np.ascontiguousarray(image)[None], np.uint8)
 
 
 def _padding(side: int, stride: int, least: int) -> int:

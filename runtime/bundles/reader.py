@@ -18,7 +18,8 @@ from pydantic import ValidationError
 
 from runtime import __version__
 from runtime.bundles.errors import BundleError
-from runtime.bundles.manifest import MANIFEST, MAX_FILE_BYTES, MAX_MANIFEST_BYTES, FileEntry, Manifest
+from runtime.bundles.manifest import MANIFEST, MAX_MANIFEST_BYTES, Manifest
+from runtime.bundles.parts import MAX_FILE_BYTES, FileEntry
 
 FACTORY = Path(__file__).resolve().parent / "factory"
 """The bundle inside the package: trusted as the program is, checked by its hashes all the same."""

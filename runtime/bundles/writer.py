@@ -12,8 +12,10 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from runtime.bundles.errors import BundleError
-from runtime.bundles.manifest import MANIFEST, FileEntry, Manifest, ModelCard, Name, Roles
+from runtime.bundles.manifest import MANIFEST, Manifest
+from runtime.bundles.parts import FileEntry, Name
 from runtime.bundles.reader import Bundle, read_bundle
+from runtime.bundles.roles import Roles
 
 
 def entries(content: Mapping[str, bytes]) -> tuple[FileEntry, ...]:
@@ -43,7 +45,6 @@ def write_bundle(
     release: int,
     minimum_version: str,
     roles: Roles,
-    card: ModelCard,
 ) -> Bundle:
     """Write the files and their manifest as the new folder `folder`, or in place of the bundle that is there.
 
@@ -53,7 +54,7 @@ def write_bundle(
     """
     check_target(folder, name)
     try:
-        manifest = Manifest(name=name, release=release, minimum_version=minimum_version, roles=roles, files=entries(content), card=card)
+        manifest = Manifest(name=name, release=release, minimum_version=minimum_version, roles=roles, files=entries(content))
     except ValidationError as problem:
         first = problem.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])

@@ -127,7 +127,7 @@ def test_a_training_becomes_a_bundle_that_segments(tmp_path, monkeypatch):
     assert result.exit_code == 0, result.output
     bundle = read_bundle(tmp_path / "made")
     assert bundle.id in result.output
-    card = bundle.manifest.card
+    card = bundle.manifest.roles.segmenter.card
     assert (card.seed, card.steps, card.validated_on_real_labels) == (3, SMOKE.steps, False)
     assert "--recipe smoke --seed 3" in card.repeat
     metrics = bundle.manifest.roles.segmenter.metrics

@@ -6,11 +6,17 @@ import json
 import struct
 from pathlib import Path
 
-from runtime.bundles.manifest import InputSpec, ModelCard, Preprocessing, Roles, SegmenterRole, Trust
+import numpy as np
+
+from runtime.bundles.golden import GoldenCase, pack
+from runtime.bundles.parts import Golden, ModelCard, Tolerance
 from runtime.bundles.reader import Bundle
+from runtime.bundles.roles import InputSpec, Preprocessing, Roles, SegmenterRole, Trust
 from runtime.bundles.writer import write_bundle
+from runtime.inference.onnx import OnnxBackend
 
 MODEL = "segmenter.onnx"
+GOLDEN = "segmenter.npz"
 FLOAT, UINT8 = 1, 2  # ONNX element types
 
 
@@ -105,6 +111,12 @@ def card() -> ModelCard:
 def segmenter_role(**changes: object) -> SegmenterRole:
     role = SegmenterRole(
         model=MODEL,
+        golden=Golden(
+            file=GOLDEN,
+            tolerances=tuple(Tolerance(output=name, absolute=1e-4) for name in ("features", "hair", "marks")),
+            end={"dice": 0.01},
+        ),
+        card=card(),
         input=InputSpec(name="picture", colour="BGR", layout="NHWC", dtype="uint8", stride=32, min_side=32),
         preprocessing=Preprocessing(longest_side=320, padding="reflect", normalised_in_graph=True),
         threshold=0.5,
@@ -121,9 +133,17 @@ def segmenter_role(**changes: object) -> SegmenterRole:
 
 
 def write_sample(folder: Path, *, model: bytes | None = None, role: SegmenterRole | None = None, release: int = 1) -> Bundle:
-    content = {MODEL: dark_is_hair() if model is None else model}
+    content = {MODEL: dark_is_hair() if model is None else model, GOLDEN: golden()}
     roles = Roles(segmenter=segmenter_role() if role is None else role)
-    return write_bundle(folder, content, name="dark", release=release, minimum_version="0.1.0", roles=roles, card=card())
+    return write_bundle(folder, content, name="dark", release=release, minimum_version="0.1.0", roles=roles)
+
+
+def golden() -> bytes:
+    """What `dark_is_hair` answers on a picture with one dark bar."""
+    picture = np.full((1, 64, 96, 3), 180, np.uint8)
+    picture[:, :, 40:48] = 40
+    with OnnxBackend(dark_is_hair(), threads=1) as backend:
+        return pack([GoldenCase({"picture": picture}, backend.infer({"picture": picture}))])
 
 
 def changed_manifest(folder: Path, **changes: object) -> None:

@@ -12,7 +12,7 @@ from runtime.bundles.errors import BundleError
 from runtime.bundles.manifest import MAX_MANIFEST_BYTES, Roles, json_schema
 from runtime.bundles.reader import parse_manifest, read_bundle
 from runtime.bundles.writer import entries, write_bundle
-from tests.runtime.bundle_samples import MODEL, card, changed_manifest, segmenter_role, write_sample
+from tests.runtime.bundle_samples import GOLDEN, MODEL, changed_manifest, segmenter_role, write_sample
 
 
 def test_what_was_written_is_read(tmp_path):
@@ -30,7 +30,7 @@ def test_a_bundle_is_replaced_as_a_whole(tmp_path):
     (tmp_path / "bundle" / "stray").write_text("old")
     write_sample(tmp_path / "bundle", release=2)
     assert read_bundle(tmp_path / "bundle").manifest.release == 2
-    assert sorted(p.name for p in (tmp_path / "bundle").iterdir()) == ["manifest.json", MODEL]
+    assert sorted(p.name for p in (tmp_path / "bundle").iterdir()) == ["manifest.json", GOLDEN, MODEL]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bundle"]
 
 
@@ -128,7 +128,7 @@ BAD = {
     "a list": (_text(b"[]"), "the whole"),
     "a key twice": (_text(b'{"name": "a", "name": "b"}'), "twice"),
     "not a number": (_role(threshold=float("nan")), "threshold"),
-    "another schema": (_change(schema="trichoscope/bundle/2"), "schema"),
+    "another schema": (_change(schema="trichoscope/bundle/3"), "schema"),
     "an unknown key": (_change(colour="red"), "colour"),
     "release zero": (_change(release=0), "release"),
     "a newer program's": (_change(minimum_version="9999.0"), r"minimum_version.*update the program"),
@@ -173,7 +173,6 @@ def test_a_manifest_that_nobody_could_read_is_not_written(tmp_path):
                 release=release,
                 minimum_version="0.1.0",
                 roles=Roles(segmenter=segmenter_role()),
-                card=card(),
             )
     with pytest.raises(BundleError, match="size"):
         write_sample(tmp_path / "bundle", model=b"")
@@ -222,4 +221,4 @@ def test_any_bytes_are_a_manifest_or_a_bundle_error(text):
 
 
 def test_the_schema_names_what_a_manifest_must_have():
-    assert {"name", "release", "roles", "files", "card"} <= set(json_schema()["required"])
+    assert {"name", "release", "roles", "files"} <= set(json_schema()["required"])

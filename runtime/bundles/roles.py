@@ -1,0 +1,223 @@
+"""What a bundle can stand in for: each role's model, how it is fed and read, how it is proven, and where it comes from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from runtime.bundles.parts import (
+    Figures,
+    FileName,
+    Golden,
+    ModelCard,
+    Part,
+    PictureInput,
+    Positive,
+    TensorName,
+    Variant,
+    Word,
+)
+
+RoleName = Literal["segmenter", "severity", "conditions", "forecast", "stage"]
+Four = tuple[Word, Word, Word, Word]
+
+
+class Role(Part):
+    """What every role has.
+
+    Attributes:
+        model: the fp32 reference.
+        variants: the same in other precisions.
+        metrics: what the reference was measured at, by its maker.
+    """
+
+    model: FileName
+    variants: Annotated[tuple[Variant, ...], Field(max_length=3)] = ()
+    golden: Golden
+    card: ModelCard
+    metrics: Figures = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _once_each(self) -> Role:
+        precisions = [variant.precision for variant in self.variants]
+        if len(set(precisions)) != len(precisions):
+            raise ValueError("a precision comes twice")
+        return self
+
+    def files(self) -> tuple[str, ...]:
+        """The files that the role needs."""
+        return (self.model, self.golden.file, *(variant.model for variant in self.variants))
+
+
+class InputSpec(Part):
+    """What a segmenter takes: uint8 (1, height, width, 3), sides multiples of `stride`, at least `min_side`."""
+
+    name: TensorName
+    colour: Literal["BGR"]
+    layout: Literal["NHWC"]
+    dtype: Literal["uint8"]
+    stride: Annotated[int, Field(ge=1, le=256)]
+    min_side: Annotated[int, Field(ge=1, le=4096)]
+
+
+class Preprocessing(Part):
+    """What is done to a picture before a segmenter; normalising is part of the graph.
+
+    Larger pictures are reduced to `longest_side` px, so that hairs are as wide as those that the network has learnt.
+    """
+
+    longest_side: Annotated[int, Field(ge=64, le=8192)]
+    padding: Literal["reflect"]
+    normalised_in_graph: Literal[True]
+
+
+class Trust(Part):
+    """How a mask's reliability is had, and when a picture counts as unfamiliar.
+
+    Attributes:
+        features: mean of each channel of the network's `features` over rendered frames.
+        feature_axes: rows that turn a difference from that mean into independent figures of unit spread (whitening).
+        unfamiliar_above: root mean square of those figures beyond which a picture is unlike the rendered frames.
+        weights: of the uncertainty figures (see `runtime.analysis.learned`), the last one constant; their sum, 0…1, is the reliability.
+    """
+
+    features: Annotated[tuple[float, ...], Field(min_length=1, max_length=256)]
+    feature_axes: Annotated[tuple[tuple[float, ...], ...], Field(min_length=1, max_length=256)]
+    unfamiliar_above: Positive
+    weights: Annotated[tuple[float, ...], Field(min_length=1, max_length=64)]
+
+    @model_validator(mode="after")
+    def _alike(self) -> Trust:
+        if any(len(row) != len(self.features) for row in self.feature_axes):
+            raise ValueError("a row of feature_axes is not as long as features")
+        return self
+
+
+class SegmenterRole(Role):
+    """The network that finds hair. Its outputs: `hair`, `marks` (centre lines, openings, faintness) and `features`; probabilities 0…1.
+
+    Attributes:
+        threshold: probability from which a pixel is hair.
+        faint_threshold: faintness, smoothed along hair, from which hair is seen but too like the skin to count.
+    """
+
+    input: InputSpec
+    preprocessing: Preprocessing
+    threshold: Annotated[float, Field(gt=0, lt=1)]
+    faint_threshold: Annotated[float, Field(gt=0, le=1)]
+    trust: Trust
+
+
+class SeverityRole(Role):
+    """Hair loss of a frame, from figures of its hairs: input float32 (n, features), output `probabilities` float32 (n, 4).
+
+    Attributes:
+        input: name of the input.
+        features: what each column is, by the names of `runtime.analysis.severity`.
+        labels: of the grades 0 to 3.
+    """
+
+    input: TensorName
+    features: Annotated[tuple[Word, ...], Field(min_length=1, max_length=64)]
+    labels: Four
+
+
+class ConditionsRole(Role):
+    """Dandruff, sebum and erythema of a picture: outputs `presence` float32 (n, 3) and `grades` float32 (n, 3, 4), probabilities.
+
+    Attributes:
+        conditions: the order of the three.
+        labels: of the grades 0 to 3.
+    """
+
+    picture: PictureInput
+    conditions: tuple[Literal["dandruff"], Literal["sebum"], Literal["erythema"]]
+    labels: Four
+
+
+class Marker(Part):
+    """A categorical input (a genetic marker, say): its values are numbered from 1 in their order; 0 is "not known"."""
+
+    name: Word
+    values: Annotated[tuple[Word, ...], Field(min_length=1, max_length=64)]
+
+
+class Series(Part):
+    """A number that is recorded again and again: what unit it has, how it is scaled, and between what it is plausible."""
+
+    name: Word
+    unit: Annotated[str, Field(max_length=20)]
+    mean: float
+    std: Positive
+    low: float
+    high: float
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Series:
+        if self.low >= self.high:
+            raise ValueError(f"{self.name}: low is not below high")
+        return self
+
+
+class ForecastRole(Role):
+    """Risk of hair loss from a picture, records and markers.
+
+    Inputs: the picture; `markers` int64 (n, markers); `records` float32 (n, length, 2 × series): scaled values, 0 where missing, then
+    whether each is there (1) or missing (0). Output `probabilities` float32 (n, labels).
+
+    Attributes:
+        picture: None where the model looks at none.
+        interval: between two records.
+        minimum_visits: with fewer it does not speak.
+    """
+
+    picture: PictureInput | None
+    markers: Annotated[tuple[Marker, ...], Field(max_length=32)]
+    series: Annotated[tuple[Series, ...], Field(min_length=1, max_length=64)]
+    interval: Literal["week", "month"]
+    labels: Annotated[tuple[Word, ...], Field(min_length=2, max_length=16)]
+    minimum_visits: Annotated[int, Field(ge=3, le=100)] = 3
+    most_records: Annotated[int, Field(ge=1, le=2000)] = 520
+
+
+View = Literal["front", "top", "back", "left", "right"]
+
+
+class StageRole(Role):
+    """Norwood–Hamilton stage from the views of a head that are there.
+
+    Inputs: `picture.name` (n, views, height, width, 3) and `present` float32 (n, views), 1 where there is a view. Outputs
+    `probabilities` float32 (n, labels) and `attention` float32 (n, views), which sums to 1.
+    """
+
+    picture: PictureInput
+    views: Annotated[tuple[View, ...], Field(min_length=1, max_length=5)]
+    labels: Annotated[tuple[Word, ...], Field(min_length=2, max_length=16)]
+
+
+class Roles(Part):
+    """What the bundle can stand in for: one role at least."""
+
+    segmenter: SegmenterRole | None = None
+    severity: SeverityRole | None = None
+    conditions: ConditionsRole | None = None
+    forecast: ForecastRole | None = None
+    stage: StageRole | None = None
+
+    def present(self) -> dict[RoleName, Role]:
+        """The roles that are filled, by name."""
+        found: dict[RoleName, Role | None] = {
+            "segmenter": self.segmenter,
+            "severity": self.severity,
+            "conditions": self.conditions,
+            "forecast": self.forecast,
+            "stage": self.stage,
+        }
+        return {name: role for name, role in found.items() if role is not None}
+
+    @model_validator(mode="after")
+    def _some(self) -> Roles:
+        if not self.present():
+            raise ValueError("no role is filled")
+        return self
