@@ -9,22 +9,37 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+if TYPE_CHECKING:
+    from runtime.checkup import Check
+
 FILE_COLUMNS = 1000  # of a table that goes to no terminal; it is as wide as its content
 MARKS = {"good": ("✓", "green"), "note": ("·", "yellow"), "bad": ("✗", "bold red")}
 
 
 def doctor(
+    what: Annotated[Literal["jetson"] | None, typer.Argument(help="jetson: what a Jetson needs, instead.", show_default=False)] = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="Configuration file (TOML).", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")] = False,
 ) -> None:
     """Look whether configuration, disk, microscope, handpiece, calibration and network are in order. Exit code 1 where one is not."""
+    if what == "jetson":
+        from runtime.jetson import check_jetson
+
+        with Console(stderr=True).status("looking at the board, JetPack and TensorRT"):
+            checks = check_jetson()
+    else:
+        checks = _appliance(config)
+    _tell(checks, as_json)
+
+
+def _appliance(config: Path | None) -> list[Check]:
     from runtime.checkup import Check, check_all
     from runtime.config import find_file, load_settings
     from runtime.errors import ConfigError
@@ -38,6 +53,10 @@ def doctor(
         checks = [Check("configuration", "good", "the defaults: no file" if file is None else str(file))]
         with Console(stderr=True).status("looking at disk, microscope and handpiece"), _quiet_drivers():
             checks += check_all(settings)
+    return checks
+
+
+def _tell(checks: list[Check], as_json: bool) -> None:
     well = all(each.verdict != "bad" for each in checks)
     if as_json:
         typer.echo(json.dumps({"ok": well, "checks": [asdict(each) for each in checks]}, indent=2, ensure_ascii=False))
