@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from device.simulated.recipe import KINDS, Kind
 from runtime.commands.bench_devices import devices
+from runtime.commands.bench_inference import inference
 
 if TYPE_CHECKING:
     from runtime.analysis.segmentation import Segmenter
@@ -239,6 +240,7 @@ def calibration(
 
 
 app.command()(devices)
+app.command()(inference)
 
 
 def _sizes(text: str) -> list[tuple[int, int]]:

@@ -1,9 +1,10 @@
-"""ONNX Runtime on the CPU: the backend that every machine has and the one that serves while no other can."""
+"""ONNX Runtime: the backend that every machine has, on its processor, and the one that serves while no other can."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import onnxruntime
@@ -16,6 +17,14 @@ NOWHERE = "/dev/null"
 """A folder that has no files: where ONNX Runtime is to look for weights outside the model, which nobody has verified. Left to itself it
 looks in the working folder."""
 MAX_THREADS = 64
+Provider = Literal["CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"]
+PROVIDERS: tuple[Provider, ...] = ("CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider")
+
+
+def providers_here() -> tuple[Provider, ...]:
+    """The execution providers that the installed ONNX Runtime was built with, of those that we know."""
+    there = onnxruntime.get_available_providers()
+    return tuple(name for name in PROVIDERS if name in there)
 
 
 class OnnxBackend(Backend):
@@ -24,17 +33,32 @@ class OnnxBackend(Backend):
     Args:
         model: the file's bytes, verified by the caller; a network whose weights lie in another file is refused.
         threads: computing threads, 1…64, the calling one included.
+        cores: processors on which the session's own threads may run, numbered from 0; None for those of this process. The calling
+            thread stays where its owner has put it.
+        provider: what executes; all but the processor are for comparing (`bench inference`).
 
     The session's threads do not spin while they wait: in a service that costs a core. Memory is taken as needed and not in doubling
     regions.
     """
 
-    def __init__(self, model: bytes, *, name: str = "onnx", threads: int = 2) -> None:
+    def __init__(
+        self,
+        model: bytes,
+        *,
+        name: str = "onnx",
+        threads: int = 2,
+        cores: Sequence[int] | None = None,
+        provider: Provider = "CPUExecutionProvider",
+    ) -> None:
         super().__init__(name)
         if not 1 <= threads <= MAX_THREADS:
             raise ValueError(f"{threads} threads: choose 1 to {MAX_THREADS}")
         self._model = model
         self._threads = threads
+        self._cores = None if cores is None else sorted(set(cores))
+        if self._cores is not None and (not self._cores or self._cores[0] < 0):
+            raise ValueError(f"cores {list(cores or ())}: name at least one, from 0")
+        self._provider = provider
         self._session: Any = None
 
     def _activate(self) -> None:
@@ -44,12 +68,16 @@ class OnnxBackend(Backend):
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.log_severity_level = QUIET
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if self._threads > 1:  # stated, so that it is the same on every machine: by itself ONNX Runtime pins one thread to a core each
+            cores = self._cores or sorted(os.sched_getaffinity(0))
+            allowed = ",".join(str(core + 1) for core in cores)  # it counts from 1
+            options.add_session_config_entry("session.intra_op_thread_affinities", ";".join([allowed] * (self._threads - 1)))
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", NOWHERE)
+        arena = {"arena_extend_strategy": "kSameAsRequested"}
+        others: list[tuple[str, dict[str, str]]] = [] if self._provider == "CPUExecutionProvider" else [(self._provider, {})]
         try:
-            self._session = onnxruntime.InferenceSession(
-                self._model, options, providers=["CPUExecutionProvider"], provider_options=[{"arena_extend_strategy": "kSameAsRequested"}]
-            )
+            self._session = onnxruntime.InferenceSession(self._model, options, providers=[*others, ("CPUExecutionProvider", arena)])
         except Exception as problem:  # its exceptions share no base below Exception
             raise InferenceError(f"{self.name}: ONNX Runtime cannot load the network: {_first_line(problem)}") from problem
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from runtime.inference.errors import InferenceError
-from runtime.inference.onnx import OnnxBackend
+from runtime.inference.onnx import OnnxBackend, providers_here
+from tests.eventually import eventually
 from tests.runtime.bundle_samples import FLOAT, _field, _int, _node, _value, dark_is_hair
 
 
@@ -116,3 +117,20 @@ def test_running_a_network_leaves_nothing_in_the_home_folder(tmp_path):
     root = Path(__file__).resolve().parents[2]
     subprocess.run([sys.executable, "-c", program, str(model)], env=variables, cwd=root, check=True, timeout=60)
     assert list(home.rglob("*")) == []
+
+
+def test_the_threads_of_a_session_stay_on_the_cores_that_were_named():
+    core = max(os.sched_getaffinity(0))
+    before = {int(task.name) for task in Path("/proc/self/task").iterdir()}
+    with OnnxBackend(dark_is_hair(), threads=3, cores=[core]) as backend:
+        backend.infer({"picture": np.zeros((1, 64, 64, 3), np.uint8)})
+        made = {int(task.name) for task in Path("/proc/self/task").iterdir()} - before
+        assert len(made) == 2
+        # each thread moves itself when it first runs
+        eventually(lambda: {frozenset(os.sched_getaffinity(task)) for task in made} == {frozenset({core})})
+    with pytest.raises(ValueError, match="name at least one"):
+        OnnxBackend(dark_is_hair(), cores=[])
+
+
+def test_the_processor_is_always_among_the_providers():
+    assert "CPUExecutionProvider" in providers_here()

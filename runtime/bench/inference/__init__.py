@@ -1,0 +1,1 @@
+"""What it costs to run a bundle's networks, backend by backend."""
