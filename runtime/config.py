@@ -18,7 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from calib.settings import CalibrationSettings
 from device.settings import CameraSettings, HandpieceSettings
 from runtime.analysis.settings import AnalysisSettings
+from runtime.bundles.settings import ModelsSettings
 from runtime.errors import ConfigError
+from runtime.inference.settings import InferenceSettings
 from runtime.store.settings import StoreSettings
 from runtime.toml_text import KeyPath, TomlTextError, key_lines, line_of, parse_toml
 
@@ -75,7 +77,11 @@ class Settings(BaseModel):
     handpiece: HandpieceSettings = Field(default_factory=HandpieceSettings, description="which range sensor, light and button, if any")
     calibration: CalibrationSettings = Field(default_factory=CalibrationSettings, description="from pixels to µm")
     analysis: AnalysisSettings = Field(default_factory=AnalysisSettings, description="how a frame is measured")
+    inference: InferenceSettings = Field(default_factory=InferenceSettings, description="what runs the networks")
     store: StoreSettings = Field(default_factory=StoreSettings, description="where captures are kept")
+    models: ModelsSettings = Field(
+        default_factory=ModelsSettings, description="which bundles of networks may be installed, and their trial"
+    )
     server: ServerSettings = Field(default_factory=ServerSettings, description="where the page is served")
     supervision: SupervisionSettings = Field(default_factory=SupervisionSettings, description="when a part counts as stuck, and what then")
 
@@ -83,6 +89,16 @@ class Settings(BaseModel):
     def profiles_folder(self) -> Path:
         """Where the calibration profiles are: `calibration.folder`, else `profiles` in the state folder."""
         return self.calibration.folder or self.store.folder / "profiles"
+
+    @property
+    def models_folder(self) -> Path:
+        """Where installed bundles are: `models` in the state folder."""
+        return self.store.folder / "models"
+
+    @property
+    def engines_folder(self) -> Path:
+        """Where TensorRT engines are: `engines` in the state folder."""
+        return self.store.folder / "engines"
 
 
 @dataclass(frozen=True)

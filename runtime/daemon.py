@@ -23,14 +23,17 @@ from device.handpiece.uri import make_handpiece
 from device.ring import FrameRing
 from device.slot import LatestFrameSlot
 from runtime import __version__
-from runtime.analysis.segmentation import Segmenter
-from runtime.analysis.segmenters import make_segmenter, read_source
+from runtime.analysis.segmenters import MakeBackend
 from runtime.api.app import make_app
 from runtime.api.bridge import Bridge
 from runtime.api.parts import Deadlines, Parts
 from runtime.api.server import PageServer, address_of, bind_port
+from runtime.bundles.reader import Bundle
+from runtime.bundles.trial import ModelStore
 from runtime.config import Settings
 from runtime.errors import TrichoscopeError
+from runtime.inference.choosing import choose_for_role
+from runtime.inference.tensorrt.process import WorkerCommand
 from runtime.store.captures import CaptureStore
 from runtime.workers.analysis import AnalysisWorker
 from runtime.workers.calibrating import FrameScaler
@@ -38,6 +41,7 @@ from runtime.workers.captures import CaptureWorker
 from runtime.workers.handpiece import HandpieceWatch
 from runtime.workers.keeping import Keeper
 from runtime.workers.measuring import FrameMeasurer
+from runtime.workers.models import InUse, ModelKeeper, Wanted
 from runtime.workers.notify import ServiceManager
 from runtime.workers.shutter import Shutter
 from runtime.workers.watchdog import Supervisor
@@ -169,14 +173,20 @@ class Daemon:
         bridge, slot, ring = Bridge(), LatestFrameSlot(), FrameRing()
         store = _start(stack, "store", CaptureStore(settings.store.folder, settings.store, on_progress=manager.extend_start))
 
-        source = read_source(settings.analysis)  # once: both threads' segmenters are made of the same bytes
-        live_segmenter, capture_segmenter = (
-            _start(stack, "segmenter", make_segmenter(source, threads=threads, thorough=thorough)) for thorough in (False, True)
+        models = _start(
+            stack,
+            "models",
+            ModelKeeper(
+                ModelStore(settings.models_folder, settings.models, configured=settings.analysis.bundle),
+                _wanted(settings, threads),
+                idle_s=lambda: captures.idle_s,
+                trial_s=settings.models.trial_s,
+            ),
         )
-        for use, segmenter in (("live", live_segmenter), ("captures", capture_segmenter)):
+        for use, segmenter in (("live", models.live.now.segmenter), ("captures", models.captures.now.segmenter)):
             log.info("segmenter", use=use, name=segmenter.name)
-        if problem := live_segmenter.problem or capture_segmenter.problem:
-            log.warning("the learned segmenter is not used", why=problem)
+            if segmenter.problem is not None:
+                log.warning("the learned segmenter is not used", use=use, why=segmenter.problem)
 
         patience = Patience(
             frame_s=settings.camera.read_timeout_s,
@@ -202,9 +212,9 @@ class Daemon:
             distance_at=(lambda moment_ns: None) if handpiece is None else handpiece.distance_at,
         )
 
-        def measurer(segmenter: Segmenter, *, paper: bool) -> FrameMeasurer:
+        def measurer(instruments: InUse, *, paper: bool) -> FrameMeasurer:
             return FrameMeasurer(
-                segmenter,
+                instruments,
                 scale_of=scaler,
                 cutoff=settings.analysis.cutoff(),
                 paper=paper,
@@ -212,13 +222,13 @@ class Daemon:
             )
 
         captures = CaptureWorker(
-            Keeper(measurer(capture_segmenter, paper=True), store, scaler.controls_of),
+            Keeper(measurer(models.captures, paper=True), store, scaler.controls_of),
             store.probe,
             probe_every_s=supervision.store_probe_s,
             stop_deadline_s=supervision.stop_deadline_s,
         )
         analysis = AnalysisWorker(
-            slot, measurer(live_segmenter, paper=False), listener=bridge.wake, stop_deadline_s=supervision.stop_deadline_s
+            slot, measurer(models.live, paper=False), listener=bridge.wake, stop_deadline_s=supervision.stop_deadline_s
         )
         shutter = Shutter(
             ring,
@@ -237,8 +247,7 @@ class Daemon:
             analysis=analysis,
             captures=captures,
             shutter=shutter,
-            live_segmenter=live_segmenter,
-            capture_segmenter=capture_segmenter,
+            models=models,
             handpiece=handpiece,
             scaler=scaler,
             store=store,
@@ -256,6 +265,30 @@ class Daemon:
             log.critical("a part gave up", part=why)
             self._lost_part = why
         self.stop()
+
+
+def _wanted(settings: Settings, threads: int) -> Wanted:
+    """What the threads are to measure with, as the configuration asks for it."""
+    inference = settings.inference
+
+    def backend(bundle: Bundle) -> MakeBackend:
+        return lambda _model: choose_for_role(
+            bundle,
+            "segmenter",
+            kind=inference.backend,
+            threads=threads,
+            cache_folder=settings.engines_folder,
+            precision=None if inference.precision == "auto" else inference.precision,
+            weak=inference.weakly_typed,
+            command=None if inference.python is None else WorkerCommand(python=str(inference.python)),
+        )
+
+    return Wanted(
+        classical=settings.analysis.segmenter == "classical",
+        roles=lambda: ("segmenter", "severity", "conditions"),
+        threads=threads,
+        backend=backend,
+    )
 
 
 def _start(stack: ExitStack, name: str, part: AbstractContextManager[Entered]) -> Entered:

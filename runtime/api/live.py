@@ -170,6 +170,7 @@ class LiveClient:
             "camera": parts.camera_state().model_dump(),
             "analysis": parts.analysis_state().model_dump(),
             "segmenter": parts.segmenter_state().model_dump(),
+            "models": parts.models_state().model_dump(),
             "calibration": parts.calibration_state().model_dump(),
             "handpiece": handpiece.model_dump(exclude={"distance_mm", "distance_std_mm", "temperature_c"}),  # these change always
             "store": parts.store_state().model_dump(),

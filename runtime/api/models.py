@@ -53,6 +53,15 @@ class SegmenterNow(Answer):
     problem: str | None = Field(description="why the classical mask is used instead of the learned one, null where all is as configured")
 
 
+class ModelsNow(Answer):
+    """Which bundle serves at this moment."""
+
+    bundle: str | None = Field(description="name, release and hash; null where the classical mask serves without any")
+    source: Literal["factory", "slot", "configured", "none"] = Field(description="inside the program, installed, named by configuration")
+    waiting: bool = Field(description="another bundle was activated and waits until nobody works")
+    notice: str | None = Field(description="what should be known: that a bundle was rolled back, say; null for nothing")
+
+
 class CalibrationNow(Answer):
     """What gives the connected microscope its scale at this moment."""
 
@@ -91,6 +100,7 @@ class StatusAnswer(Answer):
     camera: CameraNow
     analysis: AnalysisNow
     segmenter: SegmenterNow
+    models: ModelsNow
     calibration: CalibrationNow
     handpiece: HandpieceAnswer
     capture_fps: float = Field(description="frames per second that really come")

@@ -13,7 +13,7 @@ from device.slot import LatestFrameSlot
 from runtime.analysis.fallback import FallingBackSegmenter
 from runtime.api.bridge import Bridge
 from runtime.api.metrics import Metrics, Reading
-from runtime.api.models import AnalysisNow, CalibrationNow, CameraNow, HandpieceAnswer, SegmenterNow, StoreNow
+from runtime.api.models import AnalysisNow, CalibrationNow, CameraNow, HandpieceAnswer, ModelsNow, SegmenterNow, StoreNow
 from runtime.errors import TrichoscopeError
 from runtime.store.captures import CaptureStore
 from runtime.store.records import CaptureRow
@@ -21,6 +21,7 @@ from runtime.workers.analysis import AnalysisWorker
 from runtime.workers.calibrating import FrameScaler
 from runtime.workers.captures import CaptureWorker
 from runtime.workers.handpiece import HandpieceWatch
+from runtime.workers.models import ModelKeeper
 from runtime.workers.shutter import Shutter
 from runtime.workers.watchdog import PartReport
 
@@ -55,8 +56,7 @@ class Parts:
     analysis: AnalysisWorker
     captures: CaptureWorker[CaptureRow]
     shutter: Shutter[CaptureRow]
-    live_segmenter: FallingBackSegmenter
-    capture_segmenter: FallingBackSegmenter
+    models: ModelKeeper
     handpiece: HandpieceWatch | None
     scaler: FrameScaler
     store: CaptureStore
@@ -84,6 +84,20 @@ class Parts:
         """The live analysis at this moment."""
         status = self.analysis.status
         return AnalysisNow(state=status.state, message=status.message)
+
+    @property
+    def live_segmenter(self) -> FallingBackSegmenter:
+        """What finds hair in the live picture at this moment."""
+        return self.models.live.now.segmenter
+
+    @property
+    def capture_segmenter(self) -> FallingBackSegmenter:
+        """What finds hair in captures at this moment."""
+        return self.models.captures.now.segmenter
+
+    def models_state(self) -> ModelsNow:
+        """Which bundle serves at this moment."""
+        return ModelsNow(**vars(self.models.state))
 
     def segmenter_state(self) -> SegmenterNow:
         """What finds hair at this moment."""
@@ -138,7 +152,7 @@ class Parts:
 
     def _analysis_report(self) -> PartReport:
         status = self.analysis.status
-        remarks = (status.message, self.segmenter_state().problem, self.scaler.now().notice)
+        remarks = (status.message, self.segmenter_state().problem, self.models.state.notice, self.scaler.now().notice)
         return PartReport(
             name="analysis",
             state=status.state,

@@ -30,6 +30,7 @@ def status_routes(parts: Parts, live: LiveView) -> APIRouter:
             camera=parts.camera_state(),
             analysis=parts.analysis_state(),
             segmenter=parts.segmenter_state(),
+            models=parts.models_state(),
             calibration=parts.calibration_state(),
             handpiece=parts.handpiece_state(),
             capture_fps=round(parts.capture.rate.per_second(), 1),

@@ -71,7 +71,7 @@ class CaptureWorker(Generic[Row]):
         self._changed = threading.Condition()  # guards the queue and the wish to stop
         self._stopping = False
         self._stop_by = 0.0
-        self._beat_ns = time.monotonic_ns()
+        self._beat_ns = self._worked_ns = time.monotonic_ns()
         self._problem: str | None = None
         self._working = False
         self._thread = threading.Thread(target=self._run, name="captures", daemon=True)
@@ -116,6 +116,11 @@ class CaptureWorker(Generic[Row]):
         return self._working
 
     @property
+    def idle_s(self) -> float:
+        """Seconds since a capture was last asked for or kept, 0 while one is in work; from the start where there was none."""
+        return 0.0 if self._working or self._waiting else (time.monotonic_ns() - self._worked_ns) / 1e9
+
+    @property
     def problem(self) -> str | None:
         """Why nothing can be stored at present, None where it can."""
         return self._problem
@@ -143,6 +148,7 @@ class CaptureWorker(Generic[Row]):
         request: CaptureRequest[Row] = CaptureRequest(frame, site, Future())
         with self._changed:
             self.require_room()
+            self._worked_ns = time.monotonic_ns()
             self._waiting.append(request)
             self._changed.notify_all()
         return request.outcome
@@ -164,6 +170,7 @@ class CaptureWorker(Generic[Row]):
             if request.outcome.set_running_or_notify_cancel():  # else its owner withdrew it while it waited
                 self._working = True
                 self._serve(request)
+                self._worked_ns = time.monotonic_ns()
                 self._working = False
 
     def _serve(self, request: CaptureRequest[Row]) -> None:

@@ -1,4 +1,4 @@
-"""How the threads measure a frame: the pipeline with a segmenter of their own, and the scale that they are given for the frame."""
+"""How the threads measure a frame: the pipeline with instruments of their own, and the scale that they are given for the frame."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from calib.field import FrameScale
 from device.frame import Frame
 from device.jpeg import jpeg_size
 from runtime.analysis.measurement import CutoffProfile, Measurement
-from runtime.analysis.segmentation import Segmenter
 from runtime.errors import PictureError
 from runtime.pipeline import analyse
+from runtime.workers.models import InUse
 
 
 class FrameMeasurer:
-    """Measures frames of one camera, one at a time; a segmenter is not shared between threads."""
+    """Measures frames of one camera, one at a time; instruments are not shared between threads."""
 
     def __init__(
         self,
-        segmenter: Segmenter,
+        instruments: InUse,
         *,
         scale_of: Callable[[Frame], FrameScale],
         cutoff: CutoffProfile,
@@ -26,7 +26,7 @@ class FrameMeasurer:
         max_megapixels: float,
     ) -> None:
         """Store the arguments. `scale_of` gives a frame its scale; it may be shared between threads."""
-        self._segmenter = segmenter
+        self._instruments = instruments
         self._scale_of = scale_of
         self._cutoff = cutoff
         self._paper = paper
@@ -40,13 +40,15 @@ class FrameMeasurer:
             PictureError: it is too small or too large.
         """
         self._refuse_large(frame)
+        instruments = self._instruments.take()
         return analyse(
             frame.image,
             name=frame.source.rpartition("/")[2],  # a replayed file by its name, as analyze calls it
-            segmentation=self._segmenter,
+            segmentation=instruments.segmenter,
             scale=self._scale_of(frame),
             paper=self._paper,
             cutoff=self._cutoff,
+            graders=instruments.graders,
         )
 
     def _refuse_large(self, frame: Frame) -> None:

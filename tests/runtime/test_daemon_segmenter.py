@@ -4,6 +4,7 @@ import pytest
 import structlog
 
 from runtime.analysis.fallback import INSTEAD, STAY_AFTER
+from runtime.bundles.reader import FACTORY, read_bundle
 from runtime.inference.errors import InferenceError
 from runtime.inference.onnx import OnnxBackend
 from runtime.workers import measuring
@@ -50,17 +51,19 @@ def test_a_broken_bundle_is_told_by_log_status_and_health_while_everything_works
     (tmp_path / "dark" / MODEL).write_bytes(b"damaged")
     with structlog.testing.capture_logs() as logs, running(tmp_path / "state", settings=with_bundle(tmp_path)) as daemon:
         status = daemon.until(lambda status: status["results"])
-        assert (status["segmenter"]["live"], status["segmenter"]["captures"]) == (CLASSICAL, CLASSICAL)
-        problem = status["segmenter"]["problem"]
-        assert problem.startswith(f"{INSTEAD}: {tmp_path / 'dark' / MODEL}")
+        factory = read_bundle(FACTORY).id
+        assert status["segmenter"] == {"live": factory, "captures": f"{factory}&{CLASSICAL}", "problem": None}
+        problem = status["models"]["notice"]
+        assert problem.startswith(f"The factory's bundle serves: {tmp_path / 'dark' / MODEL}")
+        assert (status["models"]["source"], status["models"]["bundle"]) == ("factory", factory)
         assert status["segmenter_failures"] == 0
         code, analysis = health_of_the_analysis(daemon)
         assert (code, analysis["ok"]) == (200, True)
         assert problem in analysis["message"]
         with daemon.client() as client:
             assert client.post("/api/captures").status_code == 201
-            assert 'trichoscope_segmenter_fallen_back{use="live"} 1.0' in client.get("/metrics").text
-    assert [line["why"] for line in logs if line["event"] == "the learned segmenter is not used"] == [problem]
+            assert 'trichoscope_segmenter_fallen_back{use="live"} 0.0' in client.get("/metrics").text
+    assert [line["notice"] for line in logs if line["event"] == "about the installed bundles"] == [problem]
 
 
 def test_the_classical_segmenter_can_be_chosen(tmp_path):
@@ -105,7 +108,8 @@ def test_captures_alone_that_fall_back_are_told_as_such(tmp_path, bundle, monkey
 
     def mark_the_captures_backend(self, frame):
         if self._paper:
-            failing.update({self._segmenter._learned._learned._backend} if self._segmenter._learned else ())
+            segmenter = self._instruments.now.segmenter
+            failing.update({segmenter._learned._learned._backend} if segmenter._learned else ())
         return measure(self, frame)
 
     monkeypatch.setattr(OnnxBackend, "_infer", infer_or_fail)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from device.simulated.scene import render_frame
 from runtime.analysis.learned import FIGURES, LearnedSegmenter, faint_hair, hair_pieces, uncertainty_figures
 from runtime.bundles.errors import BundleError
 from runtime.bundles.reader import FACTORY, read_bundle
+from runtime.bundles.roles import Roles
 from tests.runtime.bundle_samples import MODEL, dark_is_hair, segmenter_role, write_sample
 
 
@@ -142,10 +145,13 @@ def test_a_network_that_breaks_the_manifests_promise_is_refused(tmp_path):
     weights = role.trust.model_copy(update={"weights": (1.0,)})
     with pytest.raises(BundleError, match="weights"):
         LearnedSegmenter(write_sample(tmp_path / "weights", role=segmenter_role(trust=weights)))
-    other = role.input.model_copy(update={"name": "photo"})
+    good = write_sample(tmp_path / "good", model=dark_is_hair())
+    assert MODEL in good.content
+    other = segmenter_role(input=role.input.model_copy(update={"name": "photo"}))
+    with pytest.raises(BundleError, match="its inputs are picture, photo are expected"):
+        write_sample(tmp_path / "input", role=other)
     with pytest.raises(BundleError, match="install the bundle again"):
-        LearnedSegmenter(write_sample(tmp_path / "input", role=segmenter_role(input=other)))
-    assert MODEL in write_sample(tmp_path / "good", model=dark_is_hair()).content
+        LearnedSegmenter(replace(good, manifest=good.manifest.model_copy(update={"roles": Roles(segmenter=other)})))
 
 
 class _Words:

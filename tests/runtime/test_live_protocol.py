@@ -142,7 +142,7 @@ def test_the_state_comes_at_once_and_at_each_change(tmp_path):
     async def conversation(daemon):
         async with live_client(daemon) as client:
             first = await client.next("state")
-            assert set(first) == {"type", "camera", "analysis", "segmenter", "calibration", "handpiece", "store", "stats"}
+            assert set(first) == {"type", "camera", "analysis", "segmenter", "models", "calibration", "handpiece", "store", "stats"}
             assert first["store"] == {"notice": None, "problem": None}
             assert {"preview_fps", "results_per_s", "age_ms_p95", "captures"} <= set(first["stats"])
             gone = await client.next("state", lambda state: state["camera"]["state"] == "absent")

@@ -17,7 +17,7 @@ from runtime.bundles import reader
 from runtime.bundles.errors import BundleError
 from runtime.inference.errors import InferenceError
 from runtime.inference.onnx import OnnxBackend
-from tests.runtime.bundle_samples import MODEL, changed_manifest, segmenter_role, write_sample
+from tests.runtime.bundle_samples import MODEL, changed_manifest, forge, segmenter_role, write_sample
 from tests.runtime.drawn import FIVE, hairs_on_skin
 
 PICTURE = hairs_on_skin(FIVE)[0]
@@ -62,7 +62,7 @@ def _cut(folder):
 
 
 def _noise(folder):
-    write_sample(folder, model=b"no network at all")
+    forge(folder, {MODEL: b"no network at all"})
 
 
 def _no_json(folder):
