@@ -25,7 +25,7 @@ def paint_scale(skin: Picture, recipe: Recipe, rng: np.random.Generator) -> None
     cover = np.zeros((height, width), np.float32)
     for _ in range(count):
         radius = float(np.clip(rng.lognormal(math.log(26), 0.55), 8, 130)) / recipe.um_per_px
-        outline = _outline(rng, rng.uniform((0, 0), (width, height)), radius)
+        outline = flake_outline(rng, rng.uniform((0, 0), (width, height)), radius)
         cv2.fillPoly(cover, [outline], float(rng.uniform(0.3, 1.15)), cv2.LINE_AA, 4)
     cover = np.asarray(cv2.GaussianBlur(cover, (0, 0), 0.6), np.float32)
     grain = 1 + 0.10 * fractal_field(rng, (height, width), max(3.0, 40 / recipe.um_per_px), 3)
@@ -41,11 +41,11 @@ def paint_flakes(picture: Picture, recipe: Recipe, rng: np.random.Generator) -> 
         count = min(rng.poisson(millimetres * per_mm2[recipe.grades[0]]), 120)
         for _ in range(count):
             radius = float(np.clip(rng.lognormal(math.log(median_um), 0.5), low, high)) / recipe.um_per_px
-            _lay(picture, hidden, min(radius, 0.25 * height), rng)
+            lay_flake(picture, hidden, min(radius, 0.25 * height), rng)
     return hidden
 
 
-def _lay(picture: Picture, hidden: NDArray[np.bool_], radius: float, rng: np.random.Generator) -> None:
+def lay_flake(picture: Picture, hidden: NDArray[np.bool_], radius: float, rng: np.random.Generator) -> None:
     """One flake anywhere: its shadow, its sheet; marks in `hidden` what it hides."""
     height, width = picture.shape[:2]
     place = rng.uniform((0, 0), (width, height))
@@ -67,11 +67,11 @@ def _lay(picture: Picture, hidden: NDArray[np.bool_], radius: float, rng: np.ran
 def _flake(rng: np.random.Generator, shape: tuple[int, int], centre: NDArray[np.float64], radius: float) -> tuple[Field, Field]:
     """Opacity and brightness of one flake, both float32 (height, width): a thick plate, or a film with raised bright rims and folds."""
     sheet = np.zeros(shape, np.float32)
-    cv2.fillPoly(sheet, [_outline(rng, centre, radius)], 1.0, cv2.LINE_AA, 4)
+    cv2.fillPoly(sheet, [flake_outline(rng, centre, radius)], 1.0, cv2.LINE_AA, 4)
     for _ in range(int(rng.integers(0, 3))):  # layers that overlap the first
         off = centre + rng.normal(0, 0.45 * radius, 2)
         layer = np.zeros(shape, np.float32)
-        cv2.fillPoly(layer, [_outline(rng, off, radius * float(rng.uniform(0.4, 0.8)))], 1.0, cv2.LINE_AA, 4)
+        cv2.fillPoly(layer, [flake_outline(rng, off, radius * float(rng.uniform(0.4, 0.8)))], 1.0, cv2.LINE_AA, 4)
         sheet += 0.6 * layer
     inside = np.minimum(sheet, 1)
     depth = cv2.distanceTransform((inside > 0.5).astype(np.uint8), cv2.DIST_L2, 5)
@@ -92,7 +92,7 @@ def _flake(rng: np.random.Generator, shape: tuple[int, int], centre: NDArray[np.
     return np.asarray(np.clip(soft, 0, 0.97), np.float32), np.asarray(relief, np.float32)
 
 
-def _outline(rng: np.random.Generator, centre: NDArray[np.float64], radius: float) -> NDArray[np.int32]:
+def flake_outline(rng: np.random.Generator, centre: NDArray[np.float64], radius: float) -> NDArray[np.int32]:
     """A ragged polygon in 1/16 px for OpenCV: corners and broken edges, longer than wide."""
     corners = int(rng.integers(9, 20))
     angle = np.sort(rng.uniform(0, 2 * math.pi, corners))

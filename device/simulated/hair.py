@@ -109,7 +109,7 @@ def grow_shaft(recipe: Recipe, unit: Unit, heading: float, place: int, rng: np.r
     """One hair of a unit: `place` 0 is its first and thickest."""
     step = STEP_PX * recipe.um_per_px
     vellus = bool(place > 0 and rng.random() < recipe.vellus_share * 1.4) or bool(rng.random() < recipe.vellus_share * 0.4)
-    nominal = float(rng.uniform(10, 30)) if vellus else float(recipe.diameter_um * rng.lognormal(0, 0.17))
+    nominal = float(rng.uniform(10, 30)) if vellus else float(recipe.diameter_um * rng.lognormal(0, recipe.diameter_spread))
     length, tip = _length(recipe, vellus, rng)
     n = max(6, int(length / step))
     arc = np.arange(n, dtype=np.float64) * step

@@ -70,6 +70,7 @@ class Recipe:
         uneven: how much the width of a shaft breathes along it, share; `scales` how strongly its cuticle shows as rings.
         motion_px, motion_rad: way of the picture while the shutter is open, and its direction; `bayer`: raw values are demosaiced.
         defocus_px, noise, jpeg_quality, vignetting, gain, sharpen, chroma_px: the picture's degradation.
+        diameter_spread: of the logarithm of the terminal hairs' diameters; grows where hair miniaturises. No seed draws another.
     """
 
     kind: Kind
@@ -123,6 +124,7 @@ class Recipe:
     gain: float
     sharpen: float
     chroma_px: float
+    diameter_spread: float = 0.17
 
 
 def draw_recipe(rng: np.random.Generator, kind: Kind) -> Recipe:

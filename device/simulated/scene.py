@@ -110,13 +110,15 @@ def render_scene(
     bald: bool | None = None,
     sparser: float = 1.0,
     hooded: bool = True,
+    recipe: Recipe | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Scene:
     """A scalp under a perfect lens and sensor, the same for the same arguments.
 
     `sparser` multiplies the density of follicular units where hair is long: a wide scene needs fewer for the same crowd in a window
-    of it, for hair reaches in from all around. Without `hooded` the hood stays out of view. `should_stop` is asked between the
-    steps, so that a thread that renders can be ended within some hundred milliseconds.
+    of it, for hair reaches in from all around. Without `hooded` the hood stays out of view. `recipe` is taken in place of what the seed
+    draws (and its kind in place of `kind`): scenes of one recipe and several seeds are fields of one head. `should_stop` is asked
+    between the steps, so that a thread that renders can be ended within some hundred milliseconds.
 
     Raises:
         RenderStoppedError: `should_stop` said so.
@@ -127,7 +129,8 @@ def render_scene(
     if min(width, height) < MIN_SIDE or width * height > MAX_PIXELS:
         raise ValueError(f"{width}×{height} px cannot be rendered: each side ≥ {MIN_SIDE} px, at most {MAX_PIXELS / 1e6:g} megapixels")
     streams = [np.random.default_rng([seed, subject]) for subject in range(5)]
-    recipe = draw_recipe(streams[0], kind)
+    if recipe is None:
+        recipe = draw_recipe(streams[0], kind)
     scale = recipe.um_per_px * 640 / width if um_per_px is None else um_per_px
     recipe = replace(
         recipe,
