@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from export.commands import bundle, evaluate, train
+from export.commands import bundle, convert, engine, evaluate, quantise, train, verify
 from runtime import __version__
 
 # what the extra `trichoscope[export]` brings
@@ -16,6 +16,10 @@ LIBRARIES = ("torch", "onnx", "onnxslim", "scikit-learn", "skl2onnx", "onnxrunti
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(train.app, name="train")
+app.add_typer(convert.app, name="convert")
+app.command()(quantise.quantise)
+app.command()(verify.verify)
+app.command()(engine.engine)
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(evaluate.app, name="evaluate")
 

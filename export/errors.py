@@ -17,3 +17,11 @@ class ConversionError(ExportError):
 
 class EvaluationError(ExportError):
     """A folder of image and mask pairs cannot be evaluated."""
+
+
+class DataError(ExportError):
+    """A data set cannot be used: nothing of it is whole, or something is wrong and the user asked for strictness."""
+
+
+class KeyFileError(ExportError):
+    """A file of a private key cannot be used: missing, readable by others, of another kind, or locked by another passphrase."""

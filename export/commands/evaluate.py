@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from export.commands import evaluate_conditions, evaluate_forecast, evaluate_norwood, evaluate_severity
 from runtime.errors import TrichoscopeError
 
 app = typer.Typer(no_args_is_help=True, help="Compare methods over data with truth.")
@@ -79,3 +80,9 @@ def speed(
         Console(stderr=True).print(f"evaluate speed: {problem}", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from problem
     typer.echo(json.dumps(found))
+
+
+app.command("forecast")(evaluate_forecast.forecast)
+app.command("conditions")(evaluate_conditions.conditions)
+app.command("norwood")(evaluate_norwood.norwood)
+app.command("severity")(evaluate_severity.severity)

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from export.commands import train_conditions, train_forecast, train_norwood, train_severity
 from runtime.errors import TrichoscopeError
 
 NAME_OF_BUNDLE = "hair-live"
@@ -84,3 +85,9 @@ def segmenter(
         console.print(f"train segmenter: {problem}", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from problem
     typer.echo(f"{out / 'bundle'}: {bundle.id}")
+
+
+app.command("forecast")(train_forecast.forecast)
+app.command("conditions")(train_conditions.conditions)
+app.command("norwood")(train_norwood.norwood)
+app.command("severity")(train_severity.severity)

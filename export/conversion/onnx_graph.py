@@ -24,6 +24,7 @@ from runtime.inference.onnx import OnnxBackend
 
 INPUT, OUTPUTS = "picture", ("hair", "marks", "features")
 OPSET, IR = 17, 10  # what the oldest ONNX Runtime that we run on (1.20) takes
+MAX_OPSET, DOMAINS = 18, frozenset({"ai.onnx", "ai.onnx.ml"})
 TOLERANCE = 1e-4
 PARITY_SIZES = ((64, 64), (96, 160), (480, 640), (544, 960))
 
@@ -78,14 +79,43 @@ def to_onnx(graph: nn.Module, example: Tensor, name: str, outputs: Sequence[str]
             opset_version=OPSET,
             dynamo=False,
         )
-        slim: Any = onnxslim.slim(onnx.load_from_string(buffer.getvalue()))
-    slim.ir_version = min(slim.ir_version, IR)
-    slim.doc_string = ""
+        proto = onnx.load_from_string(buffer.getvalue())
+    return finished(proto)
+
+
+def finished(proto: onnx.ModelProto) -> bytes:
+    """Slim and check a graph, and stamp the IR that old runtimes take; the bytes of its file.
+
+    Raises:
+        ConversionError: the checker refuses it, or it needs an opset or operators that the device does not take, or other files.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        slim: Any = onnxslim.slim(proto)
+    return checked(slim)
+
+
+def checked(proto: Any) -> bytes:
+    """The bytes of a graph that needs no slimming, checked and stamped as `finished` does. Raises ConversionError as that."""
+    proto.ir_version = min(proto.ir_version, IR)
+    proto.doc_string = ""
+    del proto.metadata_props[:]
+    for part in (*proto.graph.node, *proto.graph.input, *proto.graph.output, *proto.graph.value_info, *proto.graph.initializer):
+        part.doc_string = ""
+        del part.metadata_props[:]  # where in the source each node comes from: paths of the workstation among it
+    opsets = {entry.domain or "ai.onnx": entry.version for entry in proto.opset_import}
+    used = {node.domain or "ai.onnx" for node in proto.graph.node}
+    if used - DOMAINS:
+        raise ConversionError(f"operators of {', '.join(sorted(used - DOMAINS))}: the device runs those of ONNX alone: write it otherwise")
+    if opsets.get("ai.onnx", 0) > MAX_OPSET:
+        raise ConversionError(f"opset {opsets['ai.onnx']}: the device takes {MAX_OPSET} at most: export it with an older one")
+    for entry in [entry for entry in proto.opset_import if (entry.domain or "ai.onnx") not in used | {"ai.onnx"}]:
+        proto.opset_import.remove(entry)
     try:
-        onnx.checker.check_model(slim, full_check=True)
+        onnx.checker.check_model(proto, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as problem:
-        raise ConversionError(f"the graph is not valid ONNX: {str(problem).strip().splitlines()[0]}") from problem
-    return bytes(slim.SerializeToString())
+        raise ConversionError(f"the graph is not valid ONNX: {str(problem).strip().splitlines()[0]}: export it otherwise") from problem
+    return bytes(proto.SerializeToString())
 
 
 def parity(network: LiveNet, model: bytes, *, sizes: Sequence[tuple[int, int]] = PARITY_SIZES, seed: int = 0) -> dict[str, float]:

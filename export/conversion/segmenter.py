@@ -76,6 +76,18 @@ def bundle_segmenter(training: Path, target: Path, *, name: str, release: int, p
     Raises:
         TrainingError, ConversionError, BundleError: see there; a bundle that is in `target` stays.
     """
+    role, content = segmenter_part(training, per_kind=per_kind)
+    bundle = write_bundle(target, content, name=name, release=release, minimum_version="0.1.0", roles=Roles(segmenter=role))
+    LearnedSegmenter(bundle).close()  # what cannot be opened is no bundle
+    return bundle
+
+
+def segmenter_part(training: Path, *, per_kind: int = 60) -> tuple[SegmenterRole, dict[str, bytes]]:
+    """The role of the training in the folder `training`, and its files: converted, proven, measured, its trust fitted.
+
+    Raises:
+        TrainingError, ConversionError: see there.
+    """
     network, state = trained_network(training)
     model = live_onnx(network)
     differences = parity(network, model)
@@ -114,9 +126,7 @@ def bundle_segmenter(training: Path, target: Path, *, name: str, release: int, p
     content = {MODEL: model, GOLDEN: golden_file}
     if (training / CURVES).is_file():
         content[CURVES] = (training / CURVES).read_bytes()
-    bundle = write_bundle(target, content, name=name, release=release, minimum_version="0.1.0", roles=Roles(segmenter=role))
-    LearnedSegmenter(bundle).close()  # what cannot be opened is no bundle
-    return bundle
+    return role, content
 
 
 def segmenter_golden(model: bytes) -> tuple[Golden, bytes]:

@@ -10,10 +10,11 @@ import multiprocessing
 import os
 import shutil
 import signal
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 from tokenize import TokenError
+from typing import Any
 
 import cv2
 import numpy as np
@@ -96,21 +97,26 @@ def _render(task: tuple[Path, SceneChoice]) -> None:
         ) from problem
 
 
-def _begin_worker() -> None:
+def begin_worker() -> None:
     """Lowest priority; Ctrl-C, which every process of the terminal gets, is for the one that ends the workers."""
     os.nice(19)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _rendered(tasks: list[tuple[Path, SceneChoice]], workers: int) -> Generator[None, None, None]:
-    """Renders the scenes of `tasks`, and comes back after each."""
+def done_by_workers(job: Callable[[Any], None], tasks: Sequence[tuple[Path, Any]], workers: int) -> Generator[None, None, None]:
+    """Does `job`, a function that other processes can import, for each of the `tasks` (a folder and what to keep in it); comes back
+    after each.
+
+    Raises:
+        TrainingError: a worker was ended, or hangs.
+    """
     if workers < 2 or len(tasks) < 2:
         for task in tasks:
-            _render(task)
+            job(task)
             yield
         return
-    with multiprocessing.get_context("spawn").Pool(min(workers, len(tasks)), initializer=_begin_worker) as pool:
-        found = pool.imap_unordered(_render, tasks)
+    with multiprocessing.get_context("spawn").Pool(min(workers, len(tasks)), initializer=begin_worker) as pool:
+        found = pool.imap_unordered(job, tasks)
         for _ in tasks:
             try:
                 found.next(timeout=DEADLINE_S)
@@ -137,7 +143,7 @@ def render_scenes(
     missing = [choice for choice in choices if not _is_whole(scene_path(folder, choice))]
     check_room(folder, len(missing) * SCENE_BYTES)
     advance(count - len(missing))
-    with closing(_rendered([(folder, choice) for choice in missing], workers)) as rendered:  # its workers end with it
+    with closing(done_by_workers(_render, [(folder, choice) for choice in missing], workers)) as rendered:  # its workers end with it
         for _ in rendered:
             check_room(folder)
             advance(1)

@@ -11,7 +11,7 @@ COLOURS = ("#1b6ca8", "#c0392b", "#27865a", "#8e5bb5", "#b9770e")
 Series = dict[str, Sequence[tuple[float, float]]]
 
 
-def curves_svg(title: str, loss: Series, quality: Series) -> str:
+def curves_svg(title: str, loss: Series, quality: Series, *, quality_name: str = "Dice") -> str:
     """Two charts above each other over the steps: `loss` (lower is better) and `quality` (0…1). Points are (step, value)."""
     last = max((x for series in (loss, quality) for points in series.values() for x, _ in points), default=1.0)
     tall = (HEIGHT - TOP - GAP - BOTTOM) / 2
@@ -21,7 +21,7 @@ def curves_svg(title: str, loss: Series, quality: Series) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/><text x="{LEFT}" y="20" font-size="15">{escape(title)}</text>',
         *_chart("loss", loss, TOP, tall, last, 0.0, highest),
-        *_chart("Dice", quality, TOP + tall + GAP, tall, last, max(0.0, lowest - 0.02), 1.0),
+        *_chart(quality_name, quality, TOP + tall + GAP, tall, last, max(0.0, lowest - 0.02), 1.0),
         f'<text x="{(WIDTH - RIGHT + LEFT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">step</text></svg>',
     ]
     return "\n".join(parts)

@@ -1,0 +1,1 @@
+"""Data sets with labels: loaders that name and count what they cannot use, and split by person."""

@@ -1,0 +1,141 @@
+"""The network that grades dandruff, sebum and erythema (ScalpVision, 3.3): a backbone with four heads.
+
+One head tells which of the three are present, three tell the grade of one each. The backbone is one of the published ones, or a small
+one of our own for the device, in the manner of MobileNetV2 (Sandler 2018). That one's description of a picture keeps what global pooling
+alone loses and grades hang on: how much of a map is lit at all (second moments), maps of an eighth of the size, where single flakes and
+sparks still stand apart, and the picture's plain colour.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from export.networks.conditions import CONDITIONS, GRADES
+from export.networks.densenet import DenseNet
+from export.networks.efficientformer import EfficientFormerV2
+from export.networks.live import InvertedResidual
+
+RGB_MEAN, RGB_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet, 0…255
+SIZES = {"small": (240, 320), "densenet169": (240, 320), "efficientformerv2_s0": (224, 224)}
+"""Height and width of each backbone's pictures; the published ones' checkpoints want, or bear, these."""
+HIDDEN = 64
+SPREAD_FLOOR = 1e-3
+
+
+@dataclass(frozen=True)
+class Graded:
+    """What the network says of a batch.
+
+    Attributes:
+        presence: logits (batch, 3), whether each condition is there at all.
+        grades: logits (batch, 3, GRADES); with an ordinal head already logarithms of probabilities.
+    """
+
+    presence: Tensor
+    grades: Tensor
+
+
+class SmallBackbone(nn.Module):
+    """Normalised RGB (n, 3, height, width) to a description (n, `channels`)."""
+
+    def __init__(self, base: int = 16) -> None:
+        super().__init__()
+        c1, c2, c3, c4, c5 = base, base * 3 // 2, base * 5 // 2, base * 9 // 2, base * 7
+        # plain convolutions until a quarter of the size: expanding there is most of the work, and sees nothing
+        self.stem = nn.Sequential(*_convolved(3, c1), *_convolved(c1, c2), InvertedResidual(c2, c2, expand=2))
+        self.down8 = nn.Sequential(InvertedResidual(c2, c3, expand=4, stride=2), *(InvertedResidual(c3, c3, expand=4) for _ in range(2)))
+        self.down16 = nn.Sequential(InvertedResidual(c3, c4, expand=4, stride=2), *(InvertedResidual(c4, c4, expand=4) for _ in range(2)))
+        self.down32 = nn.Sequential(InvertedResidual(c4, c5, expand=4, stride=2), InvertedResidual(c5, c5, expand=4))
+        self.last = nn.Sequential(nn.Conv2d(c5, c5, 1, bias=False), nn.BatchNorm2d(c5), nn.ReLU6(inplace=True))
+        self.channels = 2 * (3 + c3 + c4 + c5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x8 = self.down8(self.stem(x))
+        x16 = self.down16(x8)
+        return torch.cat([_moments(part) for part in (x, x8, x16, self.last(self.down32(x16)))], 1)
+
+
+def _convolved(inner: int, outer: int) -> list[nn.Module]:
+    return [nn.Conv2d(inner, outer, 3, 2, 1, bias=False), nn.BatchNorm2d(outer), nn.ReLU6(inplace=True)]
+
+
+def _moments(x: Tensor) -> Tensor:
+    """Mean and spread of each channel, (n, 2 · channels)."""
+    mean = x.mean((2, 3))
+    spread = torch.sqrt(torch.relu((x * x).mean((2, 3)) - mean * mean) + SPREAD_FLOOR)
+    return torch.cat([mean, spread], 1)
+
+
+class OrdinalHead(nn.Module):
+    """Proportional odds (McCullagh 1980): one score and ordered cut points; the logarithms of the grades' probabilities."""
+
+    def __init__(self, inner: int) -> None:
+        super().__init__()
+        self.score = nn.Linear(inner, 1)
+        self.first = nn.Parameter(torch.tensor(-1.0))
+        self.steps = nn.Parameter(torch.full((GRADES - 2,), 1.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        cuts = torch.cat([self.first[None], self.first + torch.cumsum(functional.softplus(self.steps), 0)])
+        above = torch.sigmoid(self.score(x) - cuts)  # of grade k + 1 or more
+        ones, none = torch.ones_like(above[:, :1]), torch.zeros_like(above[:, :1])
+        return torch.log(torch.clamp(torch.cat([ones, above], 1) - torch.cat([above, none], 1), min=1e-7))
+
+
+def _head(inner: int, last: nn.Module) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inner, HIDDEN), nn.ReLU(), nn.Dropout(0.2), last)
+
+
+class ScalpNet(nn.Module):
+    """BGR pictures uint8 (batch, height, width, 3) to `Graded`.
+
+    Args:
+        backbone: one of SIZES; EfficientFormerV2 takes pictures of `size` (height, width) only.
+        ordinal: cumulative logits in place of one for each grade.
+        base: width of the small backbone.
+
+    Raises:
+        ValueError: no such backbone.
+    """
+
+    def __init__(self, backbone: str = "small", *, ordinal: bool = False, base: int = 16, size: tuple[int, int] | None = None) -> None:
+        super().__init__()
+        if backbone not in SIZES:
+            raise ValueError(f"{backbone!r} is no backbone: choose {', '.join(SIZES)}")
+        self.size = size or SIZES[backbone]
+        self.backbone: SmallBackbone | DenseNet | EfficientFormerV2
+        if backbone == "small":
+            self.backbone = SmallBackbone(base)
+        elif backbone == "densenet169":
+            self.backbone = DenseNet()
+        else:
+            self.backbone = EfficientFormerV2(*self.size)
+        inner = self.backbone.channels
+        self.presence = _head(inner, nn.Linear(HIDDEN, len(CONDITIONS)))
+        self.grades = nn.ModuleList(_head(inner, OrdinalHead(HIDDEN) if ordinal else nn.Linear(HIDDEN, GRADES)) for _ in CONDITIONS)
+        self.register_buffer("mean", torch.tensor(RGB_MEAN)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(RGB_STD)[:, None, None], persistent=False)
+        self.mean: Tensor
+        self.std: Tensor
+
+    def forward(self, pictures: Tensor) -> Graded:
+        rgb = pictures.permute(0, 3, 1, 2).flip(1).float()
+        x = self.backbone((rgb - self.mean) / self.std)
+        if x.dim() == 4:
+            x = x.mean((2, 3))
+        return Graded(self.presence(x), torch.stack([head(x) for head in self.grades], 1))
+
+
+def conditions_loss(found: Graded, grades: Tensor) -> Tensor:
+    """The sum of the four losses (ScalpVision 3.3): binary cross-entropy of presence, cross-entropy of each condition's grade.
+
+    `grades`: int64 (batch, 3), 0…3.
+    """
+    loss = functional.binary_cross_entropy_with_logits(found.presence, (grades > 0).to(found.presence.dtype))
+    for index in range(len(CONDITIONS)):
+        loss = loss + functional.cross_entropy(found.grades[:, index], grades[:, index])
+    return loss

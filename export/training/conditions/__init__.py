@@ -1,0 +1,1 @@
+"""Training of the network that grades dandruff, sebum and erythema."""

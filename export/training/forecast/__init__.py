@@ -1,0 +1,1 @@
+"""The training of the hybrid forecast with its baselines and controls."""

@@ -1,0 +1,1 @@
+"""The training of the staging network: recipes, samples, the loop, its pictures."""
