@@ -7,6 +7,7 @@ pickle is ever read.
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -63,6 +64,8 @@ def unpack(content: bytes, where: str) -> tuple[GoldenCase, ...]:
             entries = archive.infolist()
             if len(entries) > MAX_CASES * 32 or sum(entry.file_size for entry in entries) > MAX_UNPACKED_BYTES:
                 raise BundleError(f"{where}: golden data of more than {MAX_UNPACKED_BYTES} bytes unpacked: {remedy}")
+            if len({entry.filename for entry in entries}) != len(entries):
+                raise BundleError(f"{where}: an array comes twice: {remedy}")
             arrays = {entry.filename: _array(archive.read(entry)) for entry in entries}
     except BundleError:
         raise
@@ -84,5 +87,14 @@ def unpack(content: bytes, where: str) -> tuple[GoldenCase, ...]:
 
 
 def _array(content: bytes) -> NDArray[Any]:
+    """The array of an NPY file. Raises ValueError before anything is allocated where it says another size than it has."""
+    stream = io.BytesIO(content)
+    version = np.lib.format.read_magic(stream)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"NPY version {version}")
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read_header(stream)
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(content) - stream.tell():
+        raise ValueError(f"an array of {dtype} {shape} in {len(content)} bytes")
     array: NDArray[Any] = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
     return array

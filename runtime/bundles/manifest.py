@@ -33,6 +33,8 @@ class Manifest(Part):
         names = [file.name for file in self.files]
         if len(set(names)) != len(names):
             raise ValueError("a file is listed twice")
+        if len({name.lower() for name in names}) != len(names):
+            raise ValueError("two files differ in capital letters alone: some disks hold but one of them")
         if MANIFEST in names or SIGNATURE in names:
             raise ValueError("the manifest lists itself or its signature")
         for name, role in self.roles.present().items():

@@ -91,12 +91,14 @@ class Variant(Part):
     Attributes:
         precision: fp16 by casts; int8 with unsigned activations, for x86; int8-symmetric with signed ones, as TensorRT demands.
         tolerances: as in Golden, against the same fp32 reference.
+        end: as in Golden, where this precision may change an end metric by more or less than that says.
         metrics: what it was measured at.
     """
 
     precision: Literal["fp16", "int8", "int8-symmetric"]
     model: FileName
     tolerances: Annotated[tuple[Tolerance, ...], Field(min_length=1, max_length=16)]
+    end: dict[Word, NonNegative] = Field(default_factory=dict)
     metrics: Figures = Field(default_factory=dict)
 
 

@@ -1,6 +1,7 @@
-"""Reads a bundle as if an enemy had made it: sizes before contents, hashes before use, nothing outside its folder, no file twice.
+"""Reads a bundle as if an enemy had made it: signature first, then hashes, then what the files hold, before a library parses any.
 
-What is verified is what is used: each file is read once, and the bytes that were hashed are the bytes that a backend gets.
+What is verified is what is used: each file is read once, sizes before contents, nothing outside the bundle, and the bytes that were
+hashed are the bytes that a backend gets. A bundle is a folder, or a single file (see `runtime.bundles.archive`).
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from runtime import __version__
+from runtime.bundles.archive import ArchiveReader
+from runtime.bundles.content import check_content
 from runtime.bundles.errors import BundleError
-from runtime.bundles.manifest import MANIFEST, MAX_MANIFEST_BYTES, Manifest
+from runtime.bundles.manifest import MANIFEST, MAX_MANIFEST_BYTES, SIGNATURE, Manifest
 from runtime.bundles.parts import MAX_FILE_BYTES, FileEntry
+from runtime.bundles.signing import MAX_SIGNATURE_BYTES, TrustedKeys, verify
 
 FACTORY = Path(__file__).resolve().parent / "factory"
 """The bundle inside the package: trusted as the program is, checked by its hashes all the same."""
@@ -31,13 +35,19 @@ class Bundle:
     """A bundle whose every file has been verified.
 
     Attributes:
-        content: the bytes of each file by its name.
+        content: the bytes of each file by its name, without manifest and signature.
         sha256: of the manifest, which holds those of the files: it stands for the whole bundle.
+        manifest_bytes: the manifest as it was read: what was signed.
+        signature: the content of `manifest.sig`, None where there is none.
+        signed_by: id of the trusted key that signed it; None where no signature was asked for.
     """
 
     manifest: Manifest
     content: Mapping[str, bytes]
     sha256: str
+    manifest_bytes: bytes = b""
+    signature: bytes | None = None
+    signed_by: str | None = None
 
     @property
     def id(self) -> str:
@@ -45,22 +55,43 @@ class Bundle:
         return f"{self.manifest.name}/{self.manifest.release}+{self.sha256[:12]}"
 
 
-def read_bundle(folder: Path) -> Bundle:
-    """The verified bundle in `folder`.
+def read_bundle(path: Path, trusted: TrustedKeys | None = None) -> Bundle:
+    """The verified bundle at `path`, a folder or a single file.
+
+    Args:
+        trusted: keys of which one must have signed it; None takes it unsigned, for bundles that are trusted for where they lie: the
+            factory's, or one that a technician names.
 
     Raises:
-        BundleError: there is none, it is damaged, or says something that this program does not take.
+        BundleError: there is none, it is not signed as asked for, it is damaged, or holds what this program does not take.
     """
     try:
-        there = folder.is_dir()
+        folder = path.is_dir()
+        there = folder or path.exists()
     except OSError as problem:  # a folder above it may not be looked into
-        raise BundleError(f"{folder}: {problem.strerror or problem}: name a folder that may be read") from problem
+        raise BundleError(f"{path}: {problem.strerror or problem}: name a folder that may be read") from problem
     if not there:
-        raise BundleError(f"{folder}: no such bundle: name a folder with a {MANIFEST}")
-    text = _read(folder, MANIFEST, MAX_MANIFEST_BYTES)
-    manifest = parse_manifest(text, str(folder / MANIFEST))
-    content = {entry.name: _verified(folder, entry) for entry in manifest.files}
-    return Bundle(manifest, content, hashlib.sha256(text).hexdigest())
+        raise BundleError(f"{path}: no such bundle: name a folder with a {MANIFEST}, or a bundle in a single file")
+    if folder:
+        text = _read(path, MANIFEST, MAX_MANIFEST_BYTES)
+        signature = _read(path, SIGNATURE, MAX_SIGNATURE_BYTES) if os.path.lexists(path / SIGNATURE) else None
+        manifest, signed_by = _vouched(text, signature, trusted, path)
+        content = {e.name: _checked(_read(path, e.name, min(e.size, MAX_FILE_BYTES)), e, path) for e in manifest.files}
+    else:
+        with ArchiveReader(path) as archive:
+            text = archive.take(MANIFEST, MAX_MANIFEST_BYTES)
+            signature = archive.take_if_next(SIGNATURE, MAX_SIGNATURE_BYTES)
+            manifest, signed_by = _vouched(text, signature, trusted, path)
+            content = {e.name: _checked(archive.take(e.name, min(e.size, MAX_FILE_BYTES)), e, path) for e in manifest.files}
+            archive.finish()
+    check_content(manifest, content, str(path))
+    return Bundle(manifest, content, hashlib.sha256(text).hexdigest(), text, signature, signed_by)
+
+
+def _vouched(text: bytes, signature: bytes | None, trusted: TrustedKeys | None, path: Path) -> tuple[Manifest, str | None]:
+    """The manifest, not looked at before its signature was, and who signed it."""
+    signed_by = None if trusted is None else verify(text, signature, trusted, str(path))
+    return parse_manifest(text, str(path / MANIFEST)), signed_by
 
 
 def parse_manifest(text: bytes, where: str) -> Manifest:
@@ -115,8 +146,7 @@ def _depth(text: bytes) -> int:
     return deepest
 
 
-def _verified(folder: Path, entry: FileEntry) -> bytes:
-    content = _read(folder, entry.name, min(entry.size, MAX_FILE_BYTES))
+def _checked(content: bytes, entry: FileEntry, folder: Path) -> bytes:
     if len(content) != entry.size:
         raise BundleError(f"{folder / entry.name}: {len(content)} bytes, the manifest says {entry.size}: copy the bundle again")
     if hashlib.sha256(content).hexdigest() != entry.sha256:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -63,14 +65,16 @@ def _value(place: int, name: str, kind: int, shape: list[int | str]) -> bytes:
     return _field(place, _field(1, name) + _field(2, _field(1, _field(1, kind) + _field(2, sides))))
 
 
-def dark_is_hair() -> bytes:
+def dark_is_hair(
+    *, ir: int = 8, opsets: Sequence[tuple[str, int]] = (("", 17),), more: bytes = b"", beside: bytes = b"", picture: str = "picture"
+) -> bytes:
     """An ONNX file: probability of hair is a steep sigmoid of (100 − mean of the colours); marks and features are as simple.
 
-    No hair is faint.
+    No hair is faint. `more` are further fields of the graph, `beside` of the model.
     """
     graph = b"".join(
         [
-            _node("Cast", ["picture"], ["float"], _int("to", FLOAT)),
+            _node("Cast", [picture], ["float"], _int("to", FLOAT)),
             _node("Transpose", ["float"], ["planes"], _ints("perm", [0, 3, 1, 2])),
             _node("ReduceMean", ["planes"], ["grey"], _ints("axes", [1]), _int("keepdims", 1)),
             _node("Sub", ["level", "grey"], ["darker"]),
@@ -83,13 +87,15 @@ def dark_is_hair() -> bytes:
             _field(2, "dark"),
             _constant("level", [100.0], [1]),
             _constant("slope", [0.2], [1]),
-            _value(11, "picture", UINT8, [1, "h", "w", 3]),
+            _value(11, picture, UINT8, [1, "h", "w", 3]),
             _value(12, "hair", FLOAT, [1, 1, "h", "w"]),
             _value(12, "marks", FLOAT, [1, 3, "h2", "w2"]),
             _value(12, "features", FLOAT, [1, 3]),
+            more,
         ]
     )
-    return _field(1, 8) + _field(8, _field(1, "") + _field(2, 17)) + _field(7, graph)
+    imports = b"".join(_field(8, _field(1, domain) + _field(2, version)) for domain, version in opsets)
+    return _field(1, ir) + imports + _field(7, graph) + beside
 
 
 def card() -> ModelCard:
@@ -144,6 +150,17 @@ def golden() -> bytes:
     picture[:, :, 40:48] = 40
     with OnnxBackend(dark_is_hair(), threads=1) as backend:
         return pack([GoldenCase({"picture": picture}, backend.infer({"picture": picture}))])
+
+
+def forge(folder: Path, files: Mapping[str, bytes], **changes: object) -> None:
+    """Put files into a written bundle, and their true hashes into its manifest: what an enemy with a key could sign."""
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    listed = {entry["name"]: entry for entry in manifest["files"]}
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+        listed[name] = {"name": name, "sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    path.write_text(json.dumps(manifest | {"files": list(listed.values())} | changes))
 
 
 def changed_manifest(folder: Path, **changes: object) -> None:

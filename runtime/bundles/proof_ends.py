@@ -1,0 +1,156 @@
+"""The end figures of a proof: what a difference in a network's outputs does to what a person reads, the same analysis over both.
+
+A segmenter's golden pictures are measured twice by the real stages, once from the reference's outputs and once from those that a
+backend gave; of classifiers, the grades that change are counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.bundles.errors import BundleError
+from runtime.bundles.golden import GoldenCase
+from runtime.bundles.reader import Bundle
+from runtime.bundles.roles import RoleName
+from runtime.inference.backend import Array, Backend
+from runtime.inference.errors import InferenceError
+
+Answer = Mapping[str, NDArray[Any]]
+
+SEGMENTER_ENDS = ("dice", "hair_count", "median_width")
+CLASSES: Mapping[RoleName, str] = {
+    "severity": "probabilities",
+    "conditions": "grades",
+    "forecast": "probabilities",
+    "stage": "probabilities",
+}
+"""The output of a classifier whose greatest entry along the last axis is the answer; its end figure is named as its role."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the analysis makes of one picture: mask bool (height, width), hairs, and their median width in px (None without any)."""
+
+    mask: NDArray[np.bool_]
+    hair_count: int
+    median_width_px: float | None
+
+
+def end_changes(
+    bundle: Bundle, role: RoleName, cases: Sequence[GoldenCase], found: Sequence[Answer], wanted: Collection[str]
+) -> dict[str, float | None]:
+    """The greatest change over `cases` of each figure of `wanted` that this program knows; None where only one of the two has it.
+
+    `dice`: 1 − Dice of the two masks. `hair_count`: hairs more or fewer. `median_width`: share of the reference's. A classifier's
+    (`severity`, `conditions`, `forecast`, `stage`): share of its answers that are another grade, label or stage.
+
+    Raises:
+        BundleError: the golden inputs are no pictures as the role takes them.
+    """
+    if role == "segmenter":
+        if not set(wanted) & set(SEGMENTER_ENDS):
+            return {}
+        pairs = [
+            (segmenter_reading(bundle, case.inputs, case.outputs), segmenter_reading(bundle, case.inputs, answer))
+            for case, answer in zip(cases, found, strict=True)
+        ]
+        return {name: _worst(changes) for name, changes in _segmenter_changes(pairs).items() if name in wanted}
+    if role not in wanted:
+        return {}
+    output = CLASSES[role]
+    changed = [
+        np.ravel(np.argmax(case.outputs[output], -1) != np.argmax(answer[output], -1)) for case, answer in zip(cases, found, strict=True)
+    ]
+    return {role: float(np.mean(np.concatenate(changed)))}
+
+
+def reading_change(expected: Reading, found: Reading) -> dict[str, float | None]:
+    """`dice`, `hair_count` and `median_width` as `end_changes` has them, for one picture."""
+    both = int((expected.mask & found.mask).sum())
+    total = int(expected.mask.sum()) + int(found.mask.sum())
+    width: float | None = 0.0
+    if expected.median_width_px is not None and found.median_width_px is not None:
+        width = abs(found.median_width_px / expected.median_width_px - 1)
+    elif (expected.median_width_px is None) != (found.median_width_px is None):
+        width = None
+    return {
+        "dice": 1 - 2 * both / total if total else 0.0,
+        "hair_count": float(abs(expected.hair_count - found.hair_count)),
+        "median_width": width,
+    }
+
+
+def segmenter_reading(bundle: Bundle, inputs: Answer, outputs: Answer) -> Reading:
+    """One golden picture measured by the real stages, from the network's `outputs` as given.
+
+    Raises:
+        BundleError: the input is no picture as the role takes it, or outputs are missing or of another shape.
+    """
+    # the analysis reads bundles: bundles may ask for it only when used
+    from runtime.analysis.learned import LearnedSegmenter, padded, reduced
+    from runtime.pipeline import analyse
+
+    role = bundle.manifest.roles.segmenter
+    if role is None:
+        raise BundleError(f"{bundle.id}: it has no segmenter: name another bundle")
+    tensor = inputs.get(role.input.name)
+    if tensor is None or tensor.ndim != 4 or tensor.shape[0] != 1 or tensor.shape[3] != 3 or tensor.dtype != np.uint8:
+        raise BundleError(f"golden input {role.input.name!r} is no picture uint8 (1, height, width, 3): make the bundle again")
+    picture = np.asarray(tensor[0], np.uint8)
+    if padded(reduced(picture, role.preprocessing), role.input).shape != tensor.shape:
+        raise BundleError(f"a golden picture of {picture.shape[1]}×{picture.shape[0]} px is not as the network takes it: make it again")
+    with LearnedSegmenter(bundle, backend=lambda _: _Replay(outputs)) as segmenter:
+        segmentation = segmenter.segment(picture)
+    measured = analyse(picture, name="golden", segmentation=segmentation)
+    return Reading(segmentation.mask, measured.hair_count, measured.diameter_px.median)
+
+
+def _segmenter_changes(pairs: Sequence[tuple[Reading, Reading]]) -> dict[str, list[float | None]]:
+    changes = [reading_change(*pair) for pair in pairs]
+    return {name: [change[name] for change in changes] for name in SEGMENTER_ENDS}
+
+
+def _worst(changes: Sequence[float | None]) -> float | None:
+    known = [change for change in changes if change is not None]
+    return max(known) if known and len(known) == len(changes) else None
+
+
+class _Replay(Backend):
+    """Gives a network's recorded outputs of one picture again, so that the stages behind a network can be run on any backend's answers.
+
+    The picture enlarged, which small pictures are looked at as well, gets the recorded maps enlarged.
+    """
+
+    def __init__(self, outputs: Answer) -> None:
+        super().__init__("replay")
+        self._outputs = outputs
+
+    def _activate(self) -> None:
+        for name, axes in (("hair", 4), ("marks", 4), ("features", 2)):
+            if name not in self._outputs or self._outputs[name].ndim != axes:
+                raise InferenceError(f"output {name!r} is missing or has another number of axes")
+
+    def _infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        height, width = next(iter(inputs.values())).shape[1:3]
+        return {
+            "hair": _spread(self._outputs["hair"], height, width),
+            "marks": _spread(self._outputs["marks"], height // 2, width // 2),
+            "features": self._outputs["features"],
+        }
+
+    def _deactivate(self) -> None:
+        """Nothing is held."""
+
+
+def _spread(maps: Array, height: int, width: int) -> Array:
+    """`maps`, (1, c, h, w), as they are where they have the size, else each value doubled both ways and cut or continued to it."""
+    if maps.shape[2:] == (height, width):
+        return maps
+    rows = np.minimum(np.arange(height) // 2, maps.shape[2] - 1)
+    columns = np.minimum(np.arange(width) // 2, maps.shape[3] - 1)
+    return np.asarray(maps[:, :, rows[:, None], columns[None, :]])
