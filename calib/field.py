@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calib.lens import RadialLens
+from calib.profile_parts import Light
 from calib.scale import NO_SCALE, Scale
 
 Floats = NDArray[np.float64]
@@ -45,6 +46,7 @@ class FrameScale:
         max_psf_sigma_px: the largest σ at which widths are still given, None for no limit.
         opening_px: the hood's opening as a polygon of x and y in the picture, None where no rim is in view.
         reading: what it rests on.
+        light: what the profile knows of the light, for colours; empty without one.
         note: why no better source was used, or why there is no scale; "" where there is nothing to say.
     """
 
@@ -57,6 +59,7 @@ class FrameScale:
     opening_px: tuple[tuple[float, float], ...] | None = None
     reading: ScaleReading = ScaleReading()
     note: str = ""
+    light: tuple[Light, ...] = ()
 
     @property
     def too_blurred(self) -> bool:

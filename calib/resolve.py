@@ -221,6 +221,7 @@ def _resolved(profile: Profile, scale: Scale, distance_mm: float, reading: Scale
         psf_sigma_px=profile.psf_at(distance_mm),
         max_psf_sigma_px=profile.max_psf_sigma_px,
         reading=reading,
+        light=profile.light,
     )
 
 
@@ -229,7 +230,7 @@ def _noted(found: FrameScale, reasons: Sequence[str]) -> FrameScale:
 
 
 def _none(profile: Profile, *reasons: str) -> FrameScale:
-    return FrameScale(scale=NO_SCALE, profile_id=profile.id, note=_together(reasons))
+    return FrameScale(scale=NO_SCALE, profile_id=profile.id, note=_together(reasons), light=profile.light)
 
 
 def _together(reasons: Sequence[str]) -> str:

@@ -14,11 +14,15 @@ from calib.field import FrameScale
 from calib.scale import NO_SCALE, Scale
 from runtime import __version__
 from runtime.analysis import diameters, figures, follicles, quality, skeleton, tangles, tracing, units, visibility, widths
+from runtime.analysis.graders import Graded, Graders
 from runtime.analysis.hairs import HairPath
 from runtime.analysis.measurement import MIN_SIDE_PX, CutoffProfile, Follicle, Measurement, SegmentationTrust, reading_used, scale_used
 from runtime.analysis.micrometres import in_micrometres
 from runtime.analysis.opening import opening_mask, within
 from runtime.analysis.paper import paper_features
+from runtime.analysis.scalp.colour import correction_of
+from runtime.analysis.scalp.indices import ScalpIndices
+from runtime.analysis.scalp.measuring import measure_scalp
 from runtime.analysis.segmentation import Segmentation, Segmenter
 from runtime.errors import PictureError
 
@@ -62,6 +66,7 @@ def analyse(
     scale: Scale | FrameScale = NO_SCALE,
     paper: bool = False,
     cutoff: CutoffProfile = "trichoscopy",
+    graders: Graders | None = None,
 ) -> Measurement:
     """Measure one picture.
 
@@ -71,8 +76,9 @@ def analyse(
         segmentation: a segmenter to run, or a segmentation that is given (its mask has the image's size).
         scale: µm per pixel, the same everywhere or as a calibration profile gives it over the field; without one nothing is reported in µm
             or per cm². Only what lies within the hood's opening, where it is known, is measured.
-        paper: also compute ScalpVision's features (the slower, captured path).
+        paper: also compute ScalpVision's features and the indices of the scalp (the slower, captured path).
         cutoff: the profile by which hair is terminal or vellus.
+        graders: what grades hair loss and scalp; nothing does where None.
 
     Raises:
         PictureError: the picture is too small to hold a hair, or a given mask has another size.
@@ -125,6 +131,10 @@ def analyse(
         um = in_micrometres(
             paths, ostia, width=width, height=height, counted=counted, follicle_std=follicle_std, scale=scale, cutoff=cutoff
         )
+    with clock.stage("scalp"):
+        scalp = _scalp(image, found, field, scale) if paper else None
+    with clock.stage("grades"):
+        graded = Graded() if graders is None else graders.grade(image, um.hairs, frame_quality)
     return Measurement(
         image=name,
         width_px=width,
@@ -155,14 +165,22 @@ def analyse(
         hairs=um.hairs,
         follicles=[Follicle(id=i, x=round(o.x, 2), y=round(o.y, 2), hair_ids=list(o.hairs)) for i, o in enumerate(ostia)],
         paper=features,
-        alopecia=None,
-        conditions=None,
-        models={"segmenter": segmenter_name},
+        alopecia=graded.alopecia,
+        conditions=graded.conditions,
+        scalp=scalp,
+        models={"segmenter": segmenter_name} | dict(graded.models),
         calibration=scale.profile_id,
         scale_reading=reading_used(scale),
         version=__version__,
         timing_ms=clock.done(),
     )
+
+
+def _scalp(image: NDArray[np.uint8], found: Segmentation, field: NDArray[np.bool_] | None, scale: FrameScale) -> ScalpIndices:
+    """The measured indices of the skin between the hairs; hair too like the skin to count is no skin either."""
+    hair = found.mask if found.faint is None else found.mask | found.faint
+    colour = correction_of(scale.light, scale.reading.distance_mm)
+    return measure_scalp(image, hair, field, colour, scale.scale.um_per_px)[0]
 
 
 def _without_widths(path: HairPath) -> HairPath:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from calib.field import FrameScale, ScaleReading
+from runtime.analysis.scalp.indices import ScalpIndices
 
 SCHEMA: Literal["trichoscope/measurement/1"] = "trichoscope/measurement/1"
 MIN_SIDE_PX = 16  # in a smaller picture no hair of 24 px visible length can lie
@@ -204,6 +205,7 @@ class Measurement(Model):
     paper: PaperFeatures | None
     alopecia: Grade | None
     conditions: Conditions | None
+    scalp: ScalpIndices | None = Field(default=None, description="measured, without a model; null on the live path")
     models: dict[str, str] = Field(description="role → what filled it, for example {'segmenter': 'classical/1'}")
     calibration: str | None = Field(description="id of the calibration profile")
     scale_reading: ScaleReadingUsed | None = Field(default=None, description="what the scale of a calibration profile rests on")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,9 @@ from runtime.analysis.learned import LearnedSegmenter
 from runtime.analysis.settings import AnalysisSettings
 from runtime.bundles.errors import BundleError
 from runtime.bundles.reader import FACTORY, Bundle, read_bundle
+from runtime.inference.backend import Backend
+
+MakeBackend = Callable[[bytes], Backend]
 
 
 @dataclass(frozen=True)
@@ -52,23 +56,26 @@ def segmenter_asked_for(
     return make_segmenter(read_source(AnalysisSettings(segmenter=kind)), threads=threads, thorough=thorough)
 
 
-def make_segmenter(source: SegmenterSource, *, threads: int, thorough: bool = False) -> FallingBackSegmenter:
+def make_segmenter(
+    source: SegmenterSource, *, threads: int, thorough: bool = False, backend: MakeBackend | None = None
+) -> FallingBackSegmenter:
     """A segmenter for one thread, to be closed by the caller.
 
     Args:
         threads: computing threads of the network, the calling one included.
         thorough: for captures, which have time: the frame is also looked at in its mirror images, and the classical mask has its say.
+        backend: makes the backend from the network's bytes; ONNX Runtime where None.
     """
     if source.bundle is None:
         return FallingBackSegmenter(None, source.problem)
     try:
-        return FallingBackSegmenter(_of(source.bundle, threads, thorough))
+        return FallingBackSegmenter(_of(source.bundle, threads, thorough, backend))
     except BundleError as problem:  # it is whole, and its network does something else than it should
         return FallingBackSegmenter(None, f"{INSTEAD}: {problem}")
 
 
-def _of(bundle: Bundle, threads: int, thorough: bool) -> LearnedSegmenter | EnsembleSegmenter:
-    learned = LearnedSegmenter(bundle, threads=threads, flips=thorough)
+def _of(bundle: Bundle, threads: int, thorough: bool, backend: MakeBackend | None = None) -> LearnedSegmenter | EnsembleSegmenter:
+    learned = LearnedSegmenter(bundle, threads=threads, flips=thorough, backend=backend)
     return EnsembleSegmenter(learned) if thorough else learned
 
 

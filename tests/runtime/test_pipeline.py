@@ -49,7 +49,9 @@ def test_the_live_and_the_captured_path_agree(five):
     captured = analyse(picture, name="x", segmentation=segmenter, paper=True)
     assert live.paper is None
     assert captured.paper is not None
-    assert live.model_copy(update={"timing_ms": {}}) == captured.model_copy(update={"timing_ms": {}, "paper": None})
+    assert live.scalp is None
+    assert captured.scalp is not None
+    assert live.model_copy(update={"timing_ms": {}}) == captured.model_copy(update={"timing_ms": {}, "paper": None, "scalp": None})
 
 
 def test_the_picture_is_not_touched(five):
