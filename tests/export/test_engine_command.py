@@ -30,15 +30,17 @@ def test_without_tensorrt_it_says_what_is_missing(tmp_path, monkeypatch):
     assert not (tmp_path / "engines").exists()
 
 
-def test_engines_are_built_and_told(tmp_path, standins):
+def test_engines_are_built_and_told(tmp_path, standins, monkeypatch):
     write_sample(tmp_path / "bundle", model=dark())
-    arguments = ["engine", str(tmp_path / "bundle"), "--out", str(tmp_path / "engines")]
+    monkeypatch.chdir(tmp_path)
+    arguments = ["engine", "bundle"]
     result = CliRunner().invoke(app, [*arguments, "--json"])
     assert result.exit_code == 0, result.stderr
     told = json.loads(result.stdout)
     assert told["bundle"].startswith("dark/1+")
     (engine,) = told["engines"]
     assert (engine["role"], engine["precision"], engine["fresh"], engine["tensorrt"]) == ("segmenter", "fp32", True, "10.3.0")
+    assert Path(engine["engine"]).parent == tmp_path / "engines"
     assert Path(engine["engine"]).stat().st_size == engine["bytes"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from runtime.inference.tensorrt.process import WORKER
+from runtime.inference.tensorrt.process import BUILDER, WORKER
 from tests.runtime.tensorrt_standins import STANDIN
 from tests.runtime.tensorrt_uses import GATED, OBJECTS, complaints, parameters, uses
 
 MAKE = Path(__file__).resolve().parents[2].parent / "shared" / "tensorrt-api" / "make.sh"
 VERSIONS = ("10.3.0", "10.13.2.6", "11.4.0.106")
-SOURCE = WORKER.read_text()
+SOURCE = WORKER.read_text() + "\n\n" + BUILDER.read_text().replace("from __future__ import annotations\n", "")
 PYCUDA = {"Device", "Stream", "init", "mem_alloc", "memcpy_dtoh_async", "memcpy_htod_async", "pagelocked_empty"}
 """Looked up in pycuda's source (2024.1 to 2026.1): there is no way to import it without CUDA."""
 

@@ -171,6 +171,18 @@ def test_without_a_driver_the_reference_serves_and_nothing_is_tried_again(engine
         assert "cuInit" in backend.message
 
 
+def test_a_gpu_that_fails_at_work_is_tried_again(engines, reference, monkeypatch):
+    """As opposed to one that is not there."""
+    monkeypatch.setenv("STANDIN_GRAPH", "breaks")
+    with serving(engines) as backend:
+        assert backend.wait_for("serving", timeout_s=WAIT_S), backend.message
+        assert_right(backend.infer({"picture": picture()}), reference(picture()))
+        monkeypatch.setenv("STANDIN_GRAPH", "")
+        assert backend.wait_for("serving", timeout_s=WAIT_S), backend.message
+        assert (backend.status().restarts, backend.status().by_reference) == (1, 1)
+        assert_right(backend.infer({"picture": picture()}), reference(picture()))
+
+
 def test_a_worker_that_never_starts_is_tried_a_bounded_number_of_times(engines, reference):
     with serving(engines, command=command(python="/nowhere/python3")) as backend:
         assert backend.wait_for("failing", timeout_s=WAIT_S)

@@ -15,17 +15,18 @@ from hypothesis import strategies as st
 
 from runtime.inference.tensorrt import process
 from runtime.inference.tensorrt.errors import RefusedError, UnfitInputError, WorkerError
-from runtime.inference.tensorrt.process import MAX_LINE, WORKER, WorkerCommand, WorkerProcess
+from runtime.inference.tensorrt.process import BUILDER, MAX_LINE, WORKER, WorkerCommand, WorkerProcess
 from tests.eventually import eventually
 from tests.runtime.tensorrt_standins import STANDIN, command
 
-SOURCE = WORKER.read_text()
-ALLOWED = {"numpy", "tensorrt", "pycuda"}
+PROGRAMS = {WORKER: {"numpy", "tensorrt", "pycuda"}, BUILDER: {"tensorrt"}}
+programs = pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.name)
 
 
-def test_the_worker_imports_nothing_of_ours():
-    names = set()
-    for node in ast.walk(ast.parse(SOURCE)):
+@programs
+def test_the_programs_import_nothing_of_ours(program):
+    names, source = set(), program.read_text()
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names |= {alias.name.partition(".")[0] for alias in node.names}
         if isinstance(node, ast.ImportFrom):
@@ -34,24 +35,38 @@ def test_the_worker_imports_nothing_of_ours():
         if isinstance(node, ast.Call):
             assert getattr(node.func, "id", "") not in ("__import__", "exec", "eval"), ast.unparse(node)
     assert "importlib" not in names
-    assert names - sys.stdlib_module_names == ALLOWED
+    assert names - sys.stdlib_module_names == PROGRAMS[program]
 
 
-def test_only_a_stand_in_is_run_from_a_path():
-    uses = [line.strip() for line in SOURCE.splitlines() if re.search(r"runpy\.|sys\.path", line)]
+@programs
+def test_only_a_stand_in_is_run_from_a_path(program):
+    source = program.read_text()
+    uses = [line.strip() for line in source.splitlines() if re.search(r"runpy\.|sys\.path", line)]
     assert len(uses) == 2, uses
-    guard = SOURCE.index("if standin is not None:")
-    assert all(guard < SOURCE.index(use) < SOURCE.index("else:", guard) for use in uses)
+    guard = source.index("if standin is not None:")
+    assert all(guard < source.index(use) < source.index("else:", guard) for use in uses)
 
 
-def test_the_worker_is_written_for_python_3_8():
-    ast.parse(SOURCE, feature_version=(3, 8))
-    assert "removeprefix" not in SOURCE and "strict=" not in SOURCE
+@programs
+def test_the_programs_are_written_for_python_3_8(program):
+    ast.parse(program.read_text(), feature_version=(3, 8))
+    assert "removeprefix" not in program.read_text() and "strict=" not in program.read_text()
+
+
+@programs
+def test_the_programs_run_alone(program, tmp_path):
+    """From a copy: nothing beside the file is needed."""
+    copy = tmp_path / "alone.py"
+    copy.write_bytes(program.read_bytes())
+    found = subprocess.run([sys.executable, "-I", str(copy), "--help"], capture_output=True, text=True, timeout=30, cwd="/")
+    assert found.returncode == 0 and found.stderr == ""
+    assert "a program of one file" in found.stdout
+    assert subprocess.run([sys.executable, "-I", str(copy), "--control"], capture_output=True, timeout=30).returncode == 2
 
 
 def test_no_setting_names_a_stand_in():
     for path in Path(process.__file__).parents[2].rglob("*.py"):
-        if path.name not in ("process.py", "worker.py", "overhead.py"):
+        if path.name not in ("process.py", "worker.py", "builder.py", "overhead.py"):
             assert not re.search(r"\bstandin\b", path.read_text()), path
 
 
@@ -91,7 +106,7 @@ def test_a_missing_library_is_named(tmp_path, file, kind):
 
 def test_a_python_without_numpy_is_named(tmp_path):
     file = tmp_path / "worker.py"
-    file.write_text("import sys; sys.modules['numpy'] = None\n" + SOURCE.replace("from __future__ import annotations\n", ""))
+    file.write_text(f"import sys, runpy; sys.modules['numpy'] = None; runpy.run_path({str(WORKER)!r}, run_name='__main__')")
     with pytest.raises(RefusedError, match="has no numpy: name a Python") as caught:
         WorkerProcess(command(file=file), "w").start()
     assert caught.value.kind == "library"
@@ -106,7 +121,7 @@ def test_a_request_out_of_turn_is_refused_and_the_worker_goes_on():
     worker = WorkerProcess(command(), "w")
     try:
         worker.start()
-        for request in ({"do": "infer", "inputs": [], "room": 0}, {"do": "fly"}, {"do": "build"}):
+        for request in ({"do": "infer", "inputs": [], "room": 0}, {"do": "fly"}, {"do": "arena"}):
             with pytest.raises(UnfitInputError, match="cannot be done now"):
                 worker.ask(request, deadline_s=10)
         with pytest.raises(WorkerError, match="cannot be asked"):
@@ -150,7 +165,7 @@ say = lambda content: control.sendall(content)
         ("say(b'{\"id\": 99}\\n')", "something else than request 1"),
         ('say(b\'{"id": 1, "protocol": 7}\\n\')', "protocol 7"),
         ('say(b"x" * 200000)', "without an end"),
-        ('say(b\'{"id": 1, "progress": 0.5}\\n\')', "progress unasked"),
+        ('say(b\'{"id": 1, "progress": 0.5}\\n\')', "protocol None"),
         ('print("I am", "dying", file=sys.stderr, flush=True); sys.exit(3)', r"ended \(exit code 3\); it wrote: I am dying"),
         ("os.abort()", r"ended \(signal 6\)"),
         ("time.sleep(60)", "did not answer within 0.3 s"),
@@ -164,6 +179,29 @@ def test_a_worker_that_breaks_the_protocol_is_ended(tmp_path, monkeypatch, says,
     with pytest.raises(WorkerError, match=why):
         worker.start()
     assert worker.pid is None
+
+
+@pytest.mark.parametrize(
+    ("says", "error", "why"),
+    [
+        ('say(b\'{"id": 1, "progress": "much"}\\n\')', WorkerError, "could not convert"),
+        ('say(b\'{"id": 1, "progress": null}\\n\')', WorkerError, "float"),
+        ('say(b\'{"id": 2, "progress": 0.5}\\n\')', WorkerError, "something else than request 1"),
+        ('say(b\'{"id": 1, "progress": 7}\\n\'); sys.exit(0)', WorkerError, "ended"),
+        ('say(b\'{"id": 1, "error": "no", "kind": "disk"}\\n\')', RefusedError, "w: no"),
+    ],
+)
+def test_a_builder_that_breaks_the_protocol_is_ended(tmp_path, says, error, why):
+    file, heard = tmp_path / "speaker.py", []
+    file.write_text(SPEAKER.replace("request = json.loads(control.recv(65536))\n", "") + says + "\ntime.sleep(60)\n")
+    builder = WorkerProcess(WorkerCommand(python=sys.executable, file=file), "w")
+    try:
+        builder.launch()
+        with pytest.raises(error, match=why):
+            builder.outcome(silence_s=20, on_progress=lambda share, what: heard.append(share))
+        assert heard == ([1.0] if "7" in says else [])
+    finally:
+        builder.end()
 
 
 @settings(max_examples=200)

@@ -21,7 +21,7 @@ from device.simulated.scene import render_frame
 from runtime.bench.inference.energy import EnergyMeter
 from runtime.bundles.golden import unpack
 from runtime.bundles.reader import Bundle
-from runtime.bundles.roles import Role
+from runtime.bundles.roles import Role, RoleName
 from runtime.errors import TrichoscopeError
 from runtime.inference.backend import Backend
 from runtime.inference.onnx import OnnxBackend, providers_here
@@ -96,7 +96,7 @@ def compare(
     *,
     threads: Sequence[int] = (1, 2),
     rounds: int = 50,
-    more: Callable[[Role], Sequence[Candidate]] = lambda role: (),
+    more: Callable[[RoleName], Sequence[Candidate]] = lambda name: (),
     advance: Callable[[str], None] = lambda what: None,
 ) -> list[Row]:
     """Every role of `bundle` on every backend; `more` gives those beside ONNX Runtime. `advance` is told what begins."""
@@ -106,7 +106,7 @@ def compare(
         inputs = inputs_of(bundle, name, role)
         with OnnxBackend(bundle.content[role.model], name="reference", threads=1) as reference:
             wanted = reference.infer(inputs)
-        rows += _measured(name, [*onnx_candidates(bundle, role, threads), *more(role)], inputs, wanted, rounds)
+        rows += _measured(name, [*onnx_candidates(bundle, role, threads), *more(name)], inputs, wanted, rounds)
     return rows
 
 

@@ -99,7 +99,7 @@ class EngineCache:
     """The folder of engines, made when something is first put in."""
 
     def __init__(self, folder: Path, *, limit_bytes: int = LIMIT_BYTES) -> None:
-        self.folder = folder
+        self.folder = folder.absolute()  # the worker is at work in another
         self._limit_bytes = limit_bytes
 
     def holds(self, key: EngineKey) -> bool:

@@ -36,9 +36,7 @@ except ImportError:  # told in answer to hello, after what matters more
 
 PROTOCOL = 1
 MAX_LINE = 64 * 1024
-MAX_TENSORS = 32
 MAX_PLAN_BYTES = 1024 * 1024 * 1024
-UNTOLD = "no reason given"
 ALIGNMENT = 256  # of tensors in shared memory
 DTYPES = ("bool", "float16", "float32", "int32", "int64", "int8", "uint8")
 COMPUTE_MAJOR, COMPUTE_MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
@@ -58,12 +56,12 @@ class Driver:
     """libcuda through ctypes: asked before TensorRT is touched, which crashes without a driver, and for CUDA graphs, which pycuda lacks."""
 
     def __init__(self, library: Any) -> None:
-        self._library = library
+        self._library, self._kind = library, "driver"
 
     def call(self, name: str, *arguments: Any) -> None:
         code = getattr(self._library, name)(*arguments)
         if code:
-            raise Failure("driver", f"{name} answered CUDA error {code}")
+            raise Failure(self._kind, f"{name} answered CUDA error {code}: check the NVIDIA driver and its GPU")
 
     def identity(self) -> dict[str, Any]:
         """The GPU and its driver. Raises Failure where there is none."""
@@ -77,7 +75,7 @@ class Driver:
         self.call("cuDeviceGetName", name, 128, 0)
         self.call("cuDeviceGetAttribute", ctypes.byref(major), COMPUTE_MAJOR, 0)
         self.call("cuDeviceGetAttribute", ctypes.byref(minor), COMPUTE_MINOR, 0)
-        gpu = name.value.decode("ascii", "replace")
+        gpu, self._kind = name.value.decode("ascii", "replace"), "cuda"
         return {"gpu": gpu, "compute": f"{major.value}.{minor.value}", "cuda_driver": version.value}
 
     def captured(self, stream: int, enqueue: Callable[[], None]) -> int:
@@ -177,6 +175,7 @@ class Tensor:
         self.name, self.is_input, self.dtype, (self.least, self.usual, self.most) = name, is_input, np.dtype(dtype), shapes
         count = max(math.prod(self.most), 1)
         self.host = cuda.pagelocked_empty((count,), self.dtype)
+        self.host[:] = 0
         self.device = cuda.mem_alloc(count * self.dtype.itemsize)
         self.shape = self.most
 
@@ -197,15 +196,13 @@ class Engine:
         self._runtime = runtime = trt.Runtime(logger)
         self._engine = engine = runtime.deserialize_cuda_engine(plan)
         if engine is None:
-            raise Failure("engine", f"TensorRT refuses the engine: {'; '.join(logger.errors) or UNTOLD}")
+            raise Failure("engine", f"TensorRT refuses the engine: {'; '.join(logger.errors) or 'no reason given'}")
         self._context = context = engine.create_execution_context()
         if context is None:
             raise Failure("cuda", f"no execution context, most often for want of GPU memory: {'; '.join(logger.errors)}")
         self._stream = self._cuda.Stream()
         self._graph, self._graph_refused, self._runs = 0, "", 0
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-        if len(names) > MAX_TENSORS:
-            raise Failure("engine", f"{len(names)} tensors: more than {MAX_TENSORS}")
         inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
         profiles = {name: [tuple(shape) for shape in engine.get_tensor_profile_shape(name, 0)] for name in inputs}
         for name in inputs:
@@ -224,8 +221,6 @@ class Engine:
             self.tensors.append(Tensor(self._cuda, name, name in inputs, dtype, profiles.get(name, [shape] * 3)))
             if not context.set_tensor_address(name, int(self.tensors[-1].device)):
                 raise Failure("engine", f"tensor {name!r} takes no address")
-        for tensor in self.tensors:
-            tensor.host[:] = 0
         for _ in range(2):  # kernels are loaded by the first run, and the graph is made by the second: before anyone waits for them
             self.run({tensor.name: tensor.usual for tensor in self.tensors if tensor.is_input})
 
@@ -233,7 +228,7 @@ class Engine:
         return {"tensors": [tensor.told() for tensor in self.tensors], "graph": bool(self._graph), "graph_refused": self._graph_refused}
 
     def run(self, shapes: dict[str, tuple[int, ...]]) -> None:
-        """What lies in the inputs' host memory, in these shapes, to the outputs' host memory."""
+        """From the inputs' host memory, in these shapes, to the outputs'."""
         inputs = [tensor for tensor in self.tensors if tensor.is_input]
         if any(tensor.shape != shapes[tensor.name] for tensor in inputs):
             self._reshape(inputs, shapes)
@@ -341,9 +336,7 @@ class Worker:
             tensor.host[:count] = np.frombuffer(arena, tensor.dtype, count, one["offset"])
         loaded.run({tensor.name: tuple(given[tensor.name]["shape"]) for tensor in inputs})
         told, at = [], int(request["room"])
-        for tensor in loaded.tensors:
-            if tensor.is_input:
-                continue
+        for tensor in [one for one in loaded.tensors if not one.is_input]:
             content = tensor.view()
             if not 0 <= at <= len(arena) - content.nbytes:
                 raise Failure("input", f"output {tensor.name!r} does not fit into the shared memory")

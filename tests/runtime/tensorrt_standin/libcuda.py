@@ -1,6 +1,7 @@
 """Stands in for libcuda.so.1: the functions that the worker calls, with the arguments that ctypes would pass.
 
-STANDIN_DRIVER: "none", no GPU answers. STANDIN_GRAPH: "none", nothing can be captured; "wrong", a graph gives other numbers.
+STANDIN_DRIVER: "none", no GPU answers.
+STANDIN_GRAPH: "none", nothing can be captured; "wrong", a graph gives other numbers; "breaks", it runs once.
 """
 
 import os
@@ -62,6 +63,9 @@ class _Library:
         return 0
 
     def cuGraphLaunch(self, graph, stream):  # noqa: N802
+        if os.environ.get("STANDIN_GRAPH") == "breaks" and os.environ.get("STANDIN_LAUNCHED"):
+            return NOT_SUPPORTED
+        os.environ["STANDIN_LAUNCHED"] = "1"
         for work in self._graphs[graph.value]:
             work()
             if os.environ.get("STANDIN_GRAPH") == "wrong":
