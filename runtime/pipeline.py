@@ -22,6 +22,7 @@ from runtime.analysis.opening import opening_mask, within
 from runtime.analysis.paper import paper_features
 from runtime.analysis.scalp.colour import correction_of
 from runtime.analysis.scalp.indices import ScalpIndices
+from runtime.analysis.scalp.maps import ScalpMaps
 from runtime.analysis.scalp.measuring import measure_scalp
 from runtime.analysis.segmentation import Segmentation, Segmenter
 from runtime.errors import PictureError
@@ -132,7 +133,7 @@ def analyse(
             paths, ostia, width=width, height=height, counted=counted, follicle_std=follicle_std, scale=scale, cutoff=cutoff
         )
     with clock.stage("scalp"):
-        scalp = _scalp(image, found, field, scale) if paper else None
+        scalp = scalp_of(image, found, scale)[0] if paper else None
     with clock.stage("grades"):
         graded = Graded() if graders is None else graders.grade(image, um.hairs, frame_quality)
     return Measurement(
@@ -176,11 +177,16 @@ def analyse(
     )
 
 
-def _scalp(image: NDArray[np.uint8], found: Segmentation, field: NDArray[np.bool_] | None, scale: FrameScale) -> ScalpIndices:
-    """The measured indices of the skin between the hairs; hair too like the skin to count is no skin either."""
+def scalp_of(image: NDArray[np.uint8], found: Segmentation, scale: FrameScale) -> tuple[ScalpIndices, ScalpMaps]:
+    """The measured indices of the skin between the hairs of a picture, and their maps; hair too like the skin to count is no skin either.
+
+    Args:
+        image: uint8 (height, width, 3) BGR.
+    """
     hair = found.mask if found.faint is None else found.mask | found.faint
+    field = None if scale.opening_px is None else opening_mask(scale.opening_px, image.shape[1], image.shape[0])
     colour = correction_of(scale.light, scale.reading.distance_mm)
-    return measure_scalp(image, hair, field, colour, scale.scale.um_per_px)[0]
+    return measure_scalp(image, hair, field, colour, scale.scale.um_per_px)
 
 
 def _without_widths(path: HairPath) -> HairPath:

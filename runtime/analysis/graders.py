@@ -19,7 +19,6 @@ from runtime.analysis.measurement import Conditions, Grade, Hair, Quality
 from runtime.analysis.severity import SeverityGrader
 from runtime.bundles.errors import BundleError
 from runtime.bundles.reader import Bundle
-from runtime.bundles.roles import RoleName
 from runtime.errors import TrichoscopeError
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ class Graders:
         thorough: for captures: the conditions too, whose network is too slow for every live frame.
     """
 
-    def __init__(self, bundle: Bundle | None, roles: Collection[RoleName], *, threads: int = 1, thorough: bool = False) -> None:
+    def __init__(self, bundle: Bundle | None, roles: Collection[str], *, threads: int = 1, thorough: bool = False) -> None:
         self._problem: str | None = None
         self._failures = 0
         self._severity: SeverityGrader | None = None

@@ -60,7 +60,9 @@ def read_redness(view: Skin) -> Redness | None:
     redness = 100 * (red - green - np.float32(PIGMENT) * (green - blue))
     low, middle, high = np.percentile(sample(redness[known]), (5, 50, 95))
     skin = sample(mean[known])
-    grown = np.asarray(cv2.resize(np.where(known, redness, np.float32(middle)), (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    grown = np.asarray(
+        cv2.resize(np.where(known, redness, np.float32(middle)), (width, height), interpolation=cv2.INTER_LINEAR), np.float32
+    )
     seen = cv2.resize(known.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
     return Redness(
         float(middle + SPAN_WEIGHT * (high - low)),
@@ -68,5 +70,3 @@ def read_redness(view: Skin) -> Redness | None:
         float(np.percentile(skin.max(axis=1) - skin.min(axis=1), 95)),
         np.where(seen & view.skin, grown, np.float32(np.nan)),
     )
-
-

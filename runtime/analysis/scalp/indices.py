@@ -32,7 +32,7 @@ class Index(Part):
     reason: str | None = None
     grade_hint: Grade | None = Field(
         default=None,
-        description="0 (none) to 3 (much) by cut points that were set on rendered scenes only; null where the index is not reliable",
+        description="0 (none) to 3 (much) by cut points that were set on rendered scenes only; null where the index is not reliable, and for erythema without calibrated colour",
     )
 
 
@@ -41,7 +41,11 @@ class ScalpIndices(Part):
 
     flakes: Index = Field(description="share of the skin that lies under scale and flakes of about 0.1 mm and more")
     shine: Index = Field(description="share of the skin that mirrors the lamps")
-    erythema: Index = Field(description="redness: logarithm of red over green, pigment taken off, and how far the reddest skin exceeds the palest")
-    calibrated: bool = Field(description="whether colours were corrected by the profile's white target; else erythema is relative to this camera")
+    erythema: Index = Field(
+        description="redness: logarithm of red over green, pigment taken off, and how far the reddest skin exceeds the palest"
+    )
+    calibrated: bool = Field(
+        description="whether colours were corrected by the profile's white target; else erythema is relative to this camera"
+    )
     skin_share: Share = Field(description="of the usable field, what was taken for skin")
     skin_area_cm2: Annotated[float, Field(ge=0)] | None = Field(description="null without a scale")

@@ -27,9 +27,9 @@ GLITTERING = 0.15  # share of the skin that mirrors, above which it hides flakes
 COLOURLESS = 0.02  # 95th percentile of the difference between channels in a grey picture
 DARK_SKIN = 0.45  # median red level of very dark skin, of which the blood's share is too small to be read
 # values from which on a frame looks like grade 1, 2 and 3, set on rendered scenes; see `trichoscope bench scalp`
-FLAKE_GRADES = (0.1, 0.6, 2.0)
-SHINE_GRADES = (0.4, 1.2, 3.0)
-ERYTHEMA_GRADES = (40.0, 55.0, 75.0)
+FLAKE_GRADES = (0.1, 0.6, 2.6)
+SHINE_GRADES = (0.9, 1.4, 4.0)
+ERYTHEMA_GRADES = (35.0, 50.0, 68.0)  # of calibrated colour: a white balance shifts the index by more than a grade
 
 Mask = NDArray[np.bool_]
 
@@ -67,9 +67,8 @@ def measure_scalp(
     if view.clipped > BURNT:
         return _nothing("the picture is overexposed", calibrated, height, width)
     smoothed = smooth_paleness(view)
-    threshold = flake_threshold(view, smoothed)
-    flakes = find_flakes(view, smoothed, threshold)
-    shine = find_shine(view, threshold, flakes)
+    flakes = find_flakes(view, smoothed, flake_threshold(view, smoothed))
+    shine = find_shine(view, flakes)
     redness = read_redness(view)
     shining = float(np.count_nonzero(shine)) / skin_px
     doubt = _doubt(view, skin_px)
@@ -77,7 +76,7 @@ def measure_scalp(
     indices = ScalpIndices(
         flakes=_share(flakes, skin_px, FLAKES_UNIT, doubt or (_GLITTER if shining > GLITTERING else None), FLAKE_GRADES),
         shine=_share(shine, skin_px, SHINE_UNIT, doubt, SHINE_GRADES),
-        erythema=_erythema(redness, doubt, shining),
+        erythema=_erythema(redness, doubt, shining, calibrated),
         calibrated=calibrated,
         skin_share=min(1.0, round(skin_px / max(view.field_px, 1), 4)),
         skin_area_cm2=None if area is None else round(area, 5),
@@ -137,7 +136,7 @@ def _share(mask: Mask, skin_px: int, unit: str, doubt: str | None, cuts: tuple[f
     return Index(value=value, unit=unit, reliable=doubt is None, reason=doubt, grade_hint=None if doubt else _grade(value, cuts))
 
 
-def _erythema(redness: Redness | None, doubt: str | None, shining: float) -> Index:
+def _erythema(redness: Redness | None, doubt: str | None, shining: float, calibrated: bool) -> Index:
     if redness is None:
         return Index(value=None, unit=ERYTHEMA_UNIT, reliable=False, reason="no bare skin is seen between hairs, flakes and shadows")
     if redness.colour < COLOURLESS:
@@ -147,8 +146,5 @@ def _erythema(redness: Redness | None, doubt: str | None, shining: float) -> Ind
     if doubt is None and shining > GLITTERING:
         doubt = _GLITTER
     value = round(redness.index, 2)
-    return Index(
-        value=value, unit=ERYTHEMA_UNIT, reliable=doubt is None, reason=doubt, grade_hint=None if doubt else _grade(value, ERYTHEMA_GRADES)
-    )
-
-
+    hint = _grade(value, ERYTHEMA_GRADES) if doubt is None and calibrated else None
+    return Index(value=value, unit=ERYTHEMA_UNIT, reliable=doubt is None, reason=doubt, grade_hint=hint)

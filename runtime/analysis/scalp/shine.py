@@ -13,14 +13,14 @@ from runtime.analysis.scalp.flakes import GLINT_PALE, GLINT_UM2, LEAST_UM2
 from runtime.analysis.scalp.patches import patches_of
 from runtime.analysis.scalp.skin import Skin
 
-GLINT = 0.25  # of the way from the skin to white, at the least
+GLINT = 0.2  # of the way from the skin to white, at the least
 
 Mask = NDArray[np.bool_]
 
 
-def find_shine(view: Skin, threshold: float, flakes: Mask) -> Mask:
-    """Where the skin mirrors, bool (height, width) of the working picture; `threshold` and `flakes` as `find_flakes` has them."""
-    found = patches_of(view.skin & ~flakes & (view.pale > max(GLINT, threshold)), view.pale, view.um_per_px)
+def find_shine(view: Skin, flakes: Mask) -> Mask:
+    """Where the skin mirrors, bool (height, width) of the working picture, `flakes` left out."""
+    found = patches_of(view.skin & ~flakes & (view.pale > GLINT), view.pale, view.um_per_px)
     small = found.area_um2 < LEAST_UM2
     white = (found.paleness > GLINT_PALE) & (found.area_um2 < GLINT_UM2)
     chosen = (small | white) & ~found.like_hair
