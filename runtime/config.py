@@ -21,6 +21,7 @@ from runtime.analysis.settings import AnalysisSettings
 from runtime.bundles.settings import ModelsSettings
 from runtime.errors import ConfigError
 from runtime.inference.settings import InferenceSettings
+from runtime.intended_use.settings import UseSettings
 from runtime.store.settings import StoreSettings
 from runtime.toml_text import KeyPath, TomlTextError, key_lines, line_of, parse_toml
 
@@ -77,6 +78,7 @@ class Settings(BaseModel):
     handpiece: HandpieceSettings = Field(default_factory=HandpieceSettings, description="which range sensor, light and button, if any")
     calibration: CalibrationSettings = Field(default_factory=CalibrationSettings, description="from pixels to µm")
     analysis: AnalysisSettings = Field(default_factory=AnalysisSettings, description="how a frame is measured")
+    use: UseSettings = Field(default_factory=UseSettings, description="what the kiosk is for, which decides on words and roles")
     inference: InferenceSettings = Field(default_factory=InferenceSettings, description="what runs the networks")
     store: StoreSettings = Field(default_factory=StoreSettings, description="where captures are kept")
     models: ModelsSettings = Field(

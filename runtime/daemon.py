@@ -34,6 +34,7 @@ from runtime.config import Settings
 from runtime.errors import TrichoscopeError
 from runtime.inference.choosing import choose_for_role
 from runtime.inference.tensorrt.process import WorkerCommand
+from runtime.intended_use.in_force import profile_in_force
 from runtime.store.captures import CaptureStore
 from runtime.workers.analysis import AnalysisWorker
 from runtime.workers.calibrating import FrameScaler
@@ -248,6 +249,7 @@ class Daemon:
             captures=captures,
             shutter=shutter,
             models=models,
+            use=lambda: profile_in_force(settings.use, settings.store.folder),
             handpiece=handpiece,
             scaler=scaler,
             store=store,
@@ -285,7 +287,7 @@ def _wanted(settings: Settings, threads: int) -> Wanted:
 
     return Wanted(
         classical=settings.analysis.segmenter == "classical",
-        roles=lambda: ("segmenter", "severity", "conditions"),
+        roles=lambda: profile_in_force(settings.use, settings.store.folder).roles,
         threads=threads,
         backend=backend,
     )

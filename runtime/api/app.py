@@ -15,6 +15,7 @@ from runtime.api.guard import Guard
 from runtime.api.live import LiveView
 from runtime.api.parts import Parts
 from runtime.api.status import status_routes
+from runtime.api.use import use_routes
 
 KIOSK_FOLDER = Path(kiosk.__file__).parent
 PAGE_KINDS = {".html", ".js", ".css", ".svg"}  # what the folder holds besides belongs to the package
@@ -42,6 +43,7 @@ def make_app(parts: Parts, *, port: int, max_clients: int) -> Guard:
     live = LiveView(parts, max_clients=max_clients)
     app.include_router(status_routes(parts, live))
     app.include_router(capture_routes(parts))
+    app.include_router(use_routes(parts))
 
     @app.websocket("/api/live")
     async def live_view(websocket: WebSocket) -> None:

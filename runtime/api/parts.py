@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import get_args
 
@@ -15,6 +15,7 @@ from runtime.api.bridge import Bridge
 from runtime.api.metrics import Metrics, Reading
 from runtime.api.models import AnalysisNow, CalibrationNow, CameraNow, HandpieceAnswer, ModelsNow, SegmenterNow, StoreNow
 from runtime.errors import TrichoscopeError
+from runtime.intended_use.in_force import UseInForce
 from runtime.store.captures import CaptureStore
 from runtime.store.records import CaptureRow
 from runtime.workers.analysis import AnalysisWorker
@@ -57,6 +58,7 @@ class Parts:
     captures: CaptureWorker[CaptureRow]
     shutter: Shutter[CaptureRow]
     models: ModelKeeper
+    use: Callable[[], UseInForce]
     handpiece: HandpieceWatch | None
     scaler: FrameScaler
     store: CaptureStore

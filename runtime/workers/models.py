@@ -22,7 +22,6 @@ from runtime.analysis.segmenters import MakeBackend, SegmenterSource, make_segme
 from runtime.bundles.errors import BundleError
 from runtime.bundles.proof import prove
 from runtime.bundles.reader import FACTORY, Bundle, read_bundle
-from runtime.bundles.roles import RoleName
 from runtime.bundles.trial import Chosen, ModelStore
 
 LOOK_EVERY_S = 2.0
@@ -111,7 +110,7 @@ class Wanted:
     """
 
     classical: bool
-    roles: Callable[[], Collection[RoleName]]
+    roles: Callable[[], Collection[str]]
     threads: int
     backend: Callable[[Bundle], MakeBackend] | None = None
 

@@ -42,7 +42,7 @@ def test_without_a_file_the_defaults_hold():
 
 def test_every_field_is_described():
     tables = Settings.model_fields
-    assert len(tables) == 9
+    assert len(tables) == 10
     for name, table in tables.items():
         assert table.description, name
         assert issubclass(table.annotation, BaseModel)
