@@ -28,11 +28,12 @@ def forecast(
     picture: Annotated[Path | None, typer.Option(help="Write what moved the forecast as a picture with bars (.svg, .png, .pdf).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, trichoscope/forecast/1.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse a file in which anything cannot be used as it stands.")] = False,
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="Configuration file (TOML).", show_default=False)] = None,
 ) -> None:
     """Forecast from a client's records. Speaks from three visits on; otherwise names what is missing."""
     complain = Console(stderr=True)
     try:
-        check_allowed(forecasts_allowed())
+        check_allowed(forecasts_allowed(config))
         if picture is not None and picture.suffix.lower() not in PICTURE_KINDS:
             raise TrichoscopeError(f"{picture}: no kind of picture that can be written: name a file ending in {', '.join(PICTURE_KINDS)}")
         result = forecast_of(file, bundle, strict=strict, today=today())
@@ -72,8 +73,8 @@ def check_allowed(allowed: bool) -> None:
         )
 
 
-def forecasts_allowed() -> bool:
-    """Whether the profile of use in force on this device includes forecasts."""
+def forecasts_allowed(config: Path | None) -> bool:
+    """Whether the profile of use in force on this device includes forecasts; `config` names another configuration file."""
     return False
 
 

@@ -95,7 +95,7 @@ def attribution_picture(found: Sequence[Attribution], title: str, kind: Literal[
     axes.barh(range(len(shown)), changes, color=[RAISES if c > 0 else LOWERS for c in changes])
     axes.set_yticks(range(len(shown)), [label.replace("$", r"\$") for label in labels])
     axes.axvline(0, color="#333", linewidth=0.8)
-    axes.set_xlabel("points of 100 by which the forecast would change without it (right: it raises the forecast)")
+    axes.set_xlabel("points of 100; right: raises the forecast, left: lowers it")
     axes.set_title(title.replace("$", r"\$"), fontsize=10)
     out = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "trichoscope"}):  # the same picture for the same figures

@@ -21,7 +21,7 @@ TODAY = date(2026, 6, 30)
 MODEL, GOLDEN, SIDE, INT64 = "forecast.onnx", "forecast-golden.npz", 32, 7
 SERIES = (
     Series(name="testosterone", unit="ng/dL", mean=550.0, std=150.0, low=2.0, high=2500.0),
-    Series(name="stress", unit="0–10", mean=5.0, std=2.0, low=0.0, high=10.0),
+    Series(name="stress", unit="of 10", mean=5.0, std=2.0, low=0.0, high=10.0),
 )
 MARKERS = (Marker(name="ar-rs6152", values=("A", "G")), Marker(name="family-history", values=("none", "maternal")))
 

@@ -24,7 +24,7 @@ def bundle(tmp_path_factory):
 def run(bundle, tmp_path, monkeypatch):
     """Runs `trichoscope forecast` on a file with `whole` in it, where a clinic has declared its use."""
     monkeypatch.setattr(command, "today", lambda: TODAY)
-    monkeypatch.setattr(command, "forecasts_allowed", lambda: True)
+    monkeypatch.setattr(command, "forecasts_allowed", lambda config: True)
     monkeypatch.chdir(tmp_path)
 
     def call(whole, *options, text=None):
@@ -54,7 +54,7 @@ def test_from_a_file_to_a_forecast_with_its_picture(run, tmp_path):
     drawn = (tmp_path / "why.svg").read_text()  # letters are drawn as curves, with the line in a comment
     assert "<svg" in drawn
     assert "not validated on real labels" in drawn
-    assert "stress: 5 0–10" in drawn
+    assert "stress: 5 of 10" in drawn
     assert {a["input"]: a for a in result["attributions"]}["picture"]["change"] > 0.01
 
 
@@ -138,7 +138,7 @@ def test_files_that_are_none_are_refused(run, tmp_path):
 
 
 def test_a_salon_gets_no_forecast(run, monkeypatch):
-    monkeypatch.setattr(command, "forecasts_allowed", lambda: False)
+    monkeypatch.setattr(command, "forecasts_allowed", lambda config: False)
     done = run(history_dict(), "--json")
     assert done.exit_code == 1
     assert done.stdout == ""

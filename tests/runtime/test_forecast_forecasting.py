@@ -108,7 +108,7 @@ def test_it_says_what_the_network_says_and_why(bundle):
     assert reasons["testosterone"].change == pytest.approx(0, abs=1e-6)
     assert [abs(a.change) for a in result.attributions] == sorted((abs(a.change) for a in result.attributions), reverse=True)
     points = round(100 * reasons["stress"].change)
-    assert reasons["stress"].words == f"stress (last 5 0–10): raises the risk by {points} points of 100"
+    assert reasons["stress"].words == f"stress (last 5 of 10): raises the risk by {points} points of 100"
     assert reasons["testosterone"].words.endswith("hardly changes the risk")
     assert (result.used.picture, result.used.intervals, result.used.visits, result.used.records) == ("c17.png", 4, 3, 4)
     assert result.bundle == bundle.id
