@@ -36,7 +36,7 @@ class ResultWords(Part):
     """What one result is called, and what its grades or classes are called, the lowest first; none where it has no grades."""
 
     name: Words
-    grades: Annotated[list[Words], Field(max_length=16)] = []
+    grades: Annotated[tuple[Words, ...], Field(max_length=16, strict=False)] = ()
 
 
 class ProfileText(Part):
@@ -51,7 +51,7 @@ class ProfileText(Part):
 
     statement: Annotated[str, Field(min_length=1, max_length=8000)]
     not_validated: Words
-    roles: Annotated[list[Key], Field(max_length=32)]
+    roles: Annotated[tuple[Key, ...], Field(max_length=32, strict=False)]
     words: Annotated[dict[Key, ResultWords], Field(max_length=200)]
 
     @model_validator(mode="after")
