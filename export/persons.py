@@ -44,8 +44,8 @@ STAGE_CUTS, STAGE_NOISE = (-1.2, 0.0, 1.2), 0.5
 SERIES = (
     Series(name="testosterone", unit="ng/dL", mean=550.0, std=150.0, low=2.0, high=2500.0),
     Series(name="dht", unit="ng/dL", mean=55.0, std=18.0, low=0.5, high=400.0),
-    Series(name="stress", unit="0–10", mean=4.5, std=2.0, low=0.0, high=10.0),
-    Series(name="diet", unit="0–10", mean=6.0, std=1.8, low=0.0, high=10.0),
+    Series(name="stress", unit="of 10", mean=4.5, std=2.0, low=0.0, high=10.0),
+    Series(name="diet", unit="of 10", mean=6.0, std=1.8, low=0.0, high=10.0),
     Series(name="sleep", unit="h/night", mean=7.0, std=1.0, low=0.0, high=16.0),
     Series(name="exercise", unit="h/week", mean=3.5, std=2.0, low=0.0, high=60.0),
     Series(name="pollution", unit="µg/m³ PM2.5", mean=18.0, std=9.0, low=0.0, high=1000.0),

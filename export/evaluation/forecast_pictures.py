@@ -28,7 +28,7 @@ def curves_svg(title: str, loss: Mapping[str, Points], quality: Mapping[str, Poi
     """Training loss above, quality on the persons that are watched below, over the steps; one line a network."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 7))
+    figure = Figure(figsize=(10, 7), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
     for axes, lines, name in ((above, loss, "training loss"), (below, quality, "AUC, persons not learnt from")):
         for label, points in lines.items():
@@ -36,7 +36,7 @@ def curves_svg(title: str, loss: Mapping[str, Points], quality: Mapping[str, Poi
         axes.set_ylabel(name)
     above.set_title(title)
     below.set_xlabel("step")
-    below.legend(loc="lower right", fontsize=7)
+    below.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7)
     return _svg(figure)
 
 

@@ -204,7 +204,7 @@ def test_numbers_that_are_not_finite_never_reach_a_checkpoint(tmp_path, monkeypa
 
 def test_a_step_takes_things_away_and_keeps_what_is_last():
     found = people(cohort_for("device", 11, 30))
-    recipe = dataclasses.replace(SMOKE, batch=64, dropped=0.0)
+    recipe = dataclasses.replace(SMOKE, batch=64, dropped=0.0, blind=0.0)
     chosen, batch = drawn(found, recipe, 1, 0)
     again, _ = drawn(found, recipe, 1, 0)
     assert np.array_equal(chosen, again)
@@ -214,7 +214,7 @@ def test_a_step_takes_things_away_and_keeps_what_is_last():
         assert np.array_equal(batch.records[row, :many].numpy(), found.records[who, full - many : full])
         assert not batch.records[row, many:].any()
     assert np.array_equal(batch.markers.numpy(), found.cohort.markers[chosen])
-    _, batch = drawn(found, dataclasses.replace(recipe, dropped=0.3), 1, 1)
+    _, batch = drawn(found, dataclasses.replace(recipe, dropped=0.3, blind=0.3), 1, 1)
     blind = (batch.picture == int(GREY)).flatten(1).all(1)
     assert 5 < int(blind.sum()) < 40
     assert (batch.markers == 0).float().mean() > 0.2

@@ -96,7 +96,7 @@ def drawn(found: People, recipe: ForecastRecipe, seed: int, step: int) -> tuple[
     gone |= np.arange(records.shape[1])[None, :, None] >= lengths[:, None, None]
     records = np.where(np.tile(gone, 2), np.float32(0), records)
     markers = np.where(rng.uniform(size=found.cohort.markers[chosen].shape) < recipe.dropped, 0, found.cohort.markers[chosen])
-    blind = rng.uniform(size=len(chosen)) < recipe.dropped
+    blind = rng.uniform(size=len(chosen)) < recipe.blind
     pictures, seen = found.cohort.pictures[chosen], None
     if found.seen is not None and found.nothing is not None:
         seen = torch.from_numpy(np.where(blind[:, None], found.nothing, found.seen[int(rng.integers(len(found.seen))), chosen]))

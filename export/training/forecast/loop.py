@@ -73,6 +73,7 @@ def learn(
         step, history = _restored(folder, task, recipe, seed, optimiser)
         told(step, history.loss[-1][1] if history.loss else math.nan)
     began = time.monotonic()
+    recent: list[float] = []
     while step < task.steps:
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(recipe, step, task.steps)
@@ -88,8 +89,10 @@ def learn(
             )
         optimiser.step()
         step += 1
+        recent.append(float(loss.detach()))
         if step % LOG_EVERY == 0 or step == task.steps:
-            history.loss.append((step, float(loss.detach())))
+            history.loss.append((step, sum(recent) / len(recent)))
+            recent.clear()
             told(step, history.loss[-1][1])
         if step % recipe.validate_every == 0 or step == task.steps:
             task.network.eval()

@@ -20,7 +20,8 @@ class ForecastRecipe:
         frozen: the image branch then stays as it is and sees each picture once; otherwise everything is trained to the end.
         batch, steps: of each network.
         rate: peak of AdamW after `warm_up` steps, falling to a hundredth as a cosine.
-        dropped: chance that a person's picture, a series, a value or a marker is taken away in a step, so that what is missing is known.
+        dropped: chance that a series, a value or a marker is taken away in a step, so that what is missing is known.
+        blind: chance that the picture is.
         trees: of the random forests.
     """
 
@@ -37,6 +38,7 @@ class ForecastRecipe:
     warm_up: int
     weight_decay: float
     dropped: float
+    blind: float
     validate_every: int
     trees: int
 
@@ -45,9 +47,9 @@ class ForecastRecipe:
         return asdict(self)
 
 
-CPU = ForecastRecipe("cpu", 6000, 800, 4000, 32, 500, True, 64, 600, 1.5e-3, 50, 1e-2, 0.1, 100, 400)
-GPU = ForecastRecipe("gpu", 40_000, 2000, 8000, 64, 3000, False, 64, 6000, 1e-3, 300, 1e-2, 0.1, 500, 400)
-SMOKE = ForecastRecipe("smoke", 24, 12, 40, 2, 2, True, 4, 4, 1e-3, 1, 1e-2, 0.1, 2, 10)
+CPU = ForecastRecipe("cpu", 6000, 800, 4000, 32, 500, True, 64, 500, 1.5e-3, 50, 1e-2, 0.1, 0.2, 100, 400)
+GPU = ForecastRecipe("gpu", 40_000, 2000, 8000, 64, 3000, False, 64, 6000, 1e-3, 300, 1e-2, 0.1, 0.2, 500, 400)
+SMOKE = ForecastRecipe("smoke", 24, 12, 40, 2, 2, True, 4, 4, 1e-3, 1, 1e-2, 0.1, 0.2, 2, 10)
 RECIPES = {recipe.name: recipe for recipe in (CPU, GPU, SMOKE)}
 
 

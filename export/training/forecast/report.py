@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from export.evaluation.forecast import Figures, Interval, area_under_curve, as_plain, calibration, figures, gain, gains_table, table
 from export.evaluation.forecast_pictures import calibration_svg, curves_svg
-from export.networks.hybrid import HybridNet
+from export.networks.hybrid import GREY, HybridNet
 from export.persons import SETS
 from export.training import checkpoint
 from export.training.forecast.batches import People, people
@@ -23,6 +24,7 @@ from export.training.forecast.training import LABELS, TEST_SEED, ForecastTrainin
 
 TABLE, FIGURES, CALIBRATION, CURVES = "table.md", "figures.json", "calibration.svg", "curves.svg"
 NAMES = {"both": "hybrid CNN–LSTM", "picture": "CNN alone", "records": "LSTM alone"}
+BLIND, BARE = "hybrid CNN–LSTM, not given a picture", "hybrid CNN–LSTM, given a picture alone"
 FOREST, FULL_FOREST = "random forest", "random forest with picture figures"
 SAID = {"both": "", "picture": ", only the picture tells", "records": ", only records and markers tell"}
 
@@ -61,6 +63,19 @@ def tested_people(training: ForecastTraining, advance: Callable[[int], None], se
     return people(cohort_for(training.architecture, seed, count or training.recipe.tested, advance=advance))
 
 
+def without_pictures(found: People) -> People:
+    """The same persons, nobody with a picture."""
+    grey = np.full((1, *found.cohort.pictures.shape[1:]), int(GREY), np.uint8)
+    cohort = dataclasses.replace(found.cohort, pictures=np.broadcast_to(grey, found.cohort.pictures.shape))
+    return People(cohort, found.records)
+
+
+def without_records(found: People) -> People:
+    """The same persons, of whom nobody knows more than a picture."""
+    cohort = dataclasses.replace(found.cohort, markers=np.zeros_like(found.cohort.markers), lengths=np.ones_like(found.cohort.lengths))
+    return People(cohort, np.zeros_like(found.records))
+
+
 def report(training: ForecastTraining, networks: dict[Contestant, HybridNet], tested: People, learnt_by_forests: People | None) -> Report:
     """Figures of the networks, and of two forests that learn from `learnt_by_forests` where that is given.
 
@@ -70,6 +85,8 @@ def report(training: ForecastTraining, networks: dict[Contestant, HybridNet], te
     told = {which: forecasts(network, tested, training.device) for which, network in networks.items()}
     rows = {name_of(which): figures(found, tested.targets(training.head, which.set)) for which, found in told.items()}
     labels = tested.targets(training.head, "both")
+    for name, less in ((BLIND, without_pictures(tested)), (BARE, without_records(tested))):
+        rows[name] = figures(forecasts(networks[HYBRID], less, training.device), labels)
     plain = {name_of(which): found for which, found in told.items() if which.set == "both"}
     if learnt_by_forests is not None:
         learnt_labels, count = learnt_by_forests.targets(training.head, "both"), len(LABELS[training.head])

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from export.errors import EvaluationError, TrainingError
 from export.evaluation.forecast import mean_area
-from export.networks.hybrid import ARCHITECTURES, Head, HybridNet, ImageBranch, probabilities
+from export.networks.hybrid import ARCHITECTURES, GREY, Head, HybridNet, ImageBranch, probabilities
 from export.persons import MARKERS, SERIES, Cohort, draw_cohort
 from export.training import checkpoint
 from export.training.cache import make_folder
@@ -144,6 +144,8 @@ class ForecastTraining:
         return network.eval(), state
 
     def _eyes(self, learnt: People, watched: People, watcher: Watcher, trained: Trained) -> ImageBranch:
+        """The image branch, taught what the renderer knows of pictures; plain grey, no picture, is taught as the average one: left to
+        itself it would look like a scalp without any hair."""
         torch.manual_seed(self.seed)
         branch = ImageBranch(ARCHITECTURES[self.architecture])
         network = nn.Sequential(branch, nn.Linear(branch.size, len(SHOWN))).to(self.device)
@@ -156,9 +158,12 @@ class ForecastTraining:
         def loss(step: int) -> Tensor:
             rng = np.random.default_rng([self.seed, step, 3])
             chosen = rng.integers(0, len(learnt.cohort), self.recipe.eye_batch)
-            pictures = learnt.cohort.pictures[chosen][:, :: 1 - 2 * int(rng.integers(2)), :: 1 - 2 * int(rng.integers(2))]
-            told: Tensor = network(torch.from_numpy(pictures.copy()).to(self.device))
-            return functional.mse_loss(told, shown(learnt, chosen))
+            pictures = learnt.cohort.pictures[chosen][:, :: 1 - 2 * int(rng.integers(2)), :: 1 - 2 * int(rng.integers(2))].copy()
+            true = shown(learnt, chosen)
+            blind = rng.uniform(size=len(chosen)) < self.recipe.blind
+            pictures[blind], true[torch.from_numpy(blind)] = int(GREY), 0.0
+            told: Tensor = network(torch.from_numpy(pictures).to(self.device))
+            return functional.mse_loss(told, true)
 
         @torch.no_grad()
         def quality() -> float:
