@@ -24,14 +24,18 @@ from runtime.analysis.pooled import Pooled
 from runtime.analysis.pooling import pool, slim
 from runtime.analysis.segmentation import Mask, Segmentation, Segmenter, given_mask
 from runtime.commands.files import output_folder, write_atomically, write_png
+from runtime.commands.graded import graded_table
 from runtime.commands.pictures import MASK_ENDING, find_pictures, read_mask, read_picture
 from runtime.commands.scales import scales_by_profile, scales_from
 from runtime.commands.tables import as_csv, measurement_row, measurement_table, pooled_row, pooled_table
+from runtime.config import Settings, load_settings
 from runtime.errors import PictureError, TrichoscopeError
-from runtime.pipeline import analyse
+from runtime.intended_use.in_force import UseInForce, profile_in_force
+from runtime.pipeline import analyse, scalp_of
 
 if TYPE_CHECKING:
-    from runtime.analysis.fallback import FallingBackSegmenter
+    from runtime.analysis.graders import Graders
+    from runtime.workers.models import Instruments
 
 FILE_COLUMNS = 1000  # of a table that goes to no terminal; it is as wide as its content
 THREADS = 2  # of the network
@@ -107,7 +111,9 @@ def analyze(
     ] = None,
     overlay: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write NAME_overlay.png here: the picture with what was found.", show_default=False),
+        typer.Option(
+            metavar="DIR", help="Write NAME_overlay.png here, the hairs, and NAME_scalp.png, flakes, shine and redness.", show_default=False
+        ),
     ] = None,
 ) -> None:
     """Measure the hair in pictures.
@@ -128,7 +134,10 @@ def analyze(
         if bundle and (use_masks or segmenter == "classical"):
             other = "--use-masks" if use_masks else "--segmenter classical"
             raise TrichoscopeError(f"--bundle {bundle}: there is no use for it with {other}: leave one of them out")
-        hair_from = use_masks or _segmenter(segmenter, bundle, complain)
+        settings = load_settings()
+        use = profile_in_force(settings.use, settings.store.folder)
+        instruments = _instruments(settings, use, segmenter, bundle, complain)
+        hair_from = use_masks or instruments.segmenter
     except TrichoscopeError as error:
         complain(str(error))
         raise typer.Exit(2) from error
@@ -137,13 +146,12 @@ def analyze(
     for complaint in complaints:
         complain(complaint)
         failed += 1
-    one = _Batch(scale_of, hair_from, out_masks, out_overlay, cutoff)
+    one = _Batch(scale_of, hair_from, instruments.graders, out_masks, out_overlay, cutoff)
     measured: list[Measurement] = []
     sites: dict[Path, list[Measurement]] = {}  # by folder, whatever way its name was written
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    closing = contextlib.nullcontext() if isinstance(hair_from, Path) else hair_from
     quiet = len(pictures) < 2 or not messages.is_terminal
-    with closing, Progress(*columns, console=messages, transient=True, disable=quiet) as progress:
+    with contextlib.closing(instruments), Progress(*columns, console=messages, transient=True, disable=quiet) as progress:
         task = progress.add_task("measuring", total=len(pictures))
         for picture in pictures:
             try:
@@ -173,6 +181,9 @@ def analyze(
         # into a file or pipe nothing is folded: names must stay whole to be found
         console = Console(width=None if sys.stdout.isatty() else FILE_COLUMNS)
         console.print(measurement_table(measured))
+        if (graded := graded_table(measured, use)) is not None:
+            console.print()
+            console.print(graded)
         for each in pools:
             console.print()
             console.print(pooled_table(each))
@@ -206,16 +217,15 @@ def _write_tables(path: Path, measured: list[Measurement], pools: list[Pooled] |
         write_atomically(path.with_name(f"{path.stem}_pooled{path.suffix}"), as_csv([pooled_row(p) for p in pools]).encode())
 
 
-def _segmenter(kind: Literal["learned", "classical"], bundle: Path | None, complain: Callable[[str], None]) -> FallingBackSegmenter:
-    """What finds hair, as for captures. Raises BundleError where the bundle that was named cannot be used."""
-    from runtime.analysis.segmenters import segmenter_asked_for  # brings ONNX Runtime
+def _instruments(
+    settings: Settings, use: UseInForce, kind: Literal["learned", "classical"], bundle: Path | None, complain: Callable[[str], None]
+) -> Instruments:
+    """What finds hair and grades, as for captures. Raises BundleError where the bundle that was named cannot be used."""
+    from runtime.commands.instruments import instruments_asked_for  # brings ONNX Runtime
     from runtime.logs import log_to_stderr
 
     log_to_stderr(logging.WARNING)  # a network that fails on a picture is told there
-    made = segmenter_asked_for(kind, bundle, threads=THREADS, thorough=True)
-    if made.problem is not None:
-        complain(made.problem)
-    return made
+    return instruments_asked_for(settings, use, kind, bundle, complain, threads=THREADS)
 
 
 class _Batch:
@@ -225,13 +235,14 @@ class _Batch:
         self,
         scale_of: ScaleOf,
         hair_from: Segmenter | Path,
+        graders: Graders,
         masks: Path | None,
         overlay: Path | None,
         cutoff: CutoffProfile,
     ) -> None:
         """Store the arguments. `hair_from` is a segmenter, or the folder of masks to use."""
         self._scale_of, self._hair_from, self._masks, self._overlay = scale_of, hair_from, masks, overlay
-        self._cutoff = cutoff
+        self._cutoff, self._graders = cutoff, graders
         self._written: dict[str, Path] = {}
 
     def measure(self, path: Path) -> Measurement:
@@ -246,32 +257,39 @@ class _Batch:
         else:
             found = _Kept(self._hair_from)
         scale = self._scale_of(path, image)
-        result = analyse(image, name=str(path), segmentation=found, scale=scale, paper=True, cutoff=self._cutoff)
+        result = analyse(image, name=str(path), segmentation=found, scale=scale, paper=True, cutoff=self._cutoff, graders=self._graders)
         if self._masks:
             write_png(self._masks / f"{path.stem}{MASK_ENDING}.png", found.mask.astype(np.uint8) * 255)
         if self._overlay:
             from runtime.analysis.overlay import draw_overlay  # fonts are loaded only where pictures are drawn
+            from runtime.analysis.scalp.maps import draw_scalp
 
             write_png(self._overlay / f"{path.stem}_overlay.png", draw_overlay(image, result))
+            found = found.found if isinstance(found, _Kept) else found
+            indices, maps = scalp_of(image, found, FrameScale(scale) if isinstance(scale, Scale) else scale)
+            write_png(self._overlay / f"{path.stem}_scalp.png", draw_scalp(image, maps, indices))
         self._written[path.stem] = path
         return result
 
 
 class _Kept:
-    """A segmenter for one picture that keeps the mask, which is written to a file beside the measurement."""
+    """A segmenter for one picture that keeps what it found, for the files that are written beside the measurement."""
 
     def __init__(self, segmenter: Segmenter) -> None:
         self._segmenter = segmenter
-        self.mask: Mask
+        self.found: Segmentation
 
     @property
     def name(self) -> str:
         return self._segmenter.name
 
+    @property
+    def mask(self) -> Mask:
+        return self.found.mask
+
     def segment(self, image: NDArray[np.uint8]) -> Segmentation:
-        found = self._segmenter.segment(image)
-        self.mask = found.mask
-        return found
+        self.found = self._segmenter.segment(image)
+        return self.found
 
 
 def _print_line(line: str) -> None:

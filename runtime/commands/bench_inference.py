@@ -19,12 +19,18 @@ def inference(
     ] = None,
     threads: Annotated[int, typer.Option(min=0, max=64, help="The larger number of threads, 0: one a core; one is always timed too.")] = 0,
     rounds: Annotated[int, typer.Option(min=5, max=10_000, help="How often each is timed.")] = 50,
+    standin: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder that stands in for TensorRT, to time the way to its worker.", show_default=False),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
     """Every role on ONNX Runtime (threads, providers, variants) and the TensorRT worker: time, memory, energy, parity."""
     from runtime.bench.inference.compare import compare
+    from runtime.bench.inference.engines import engine_candidates, worker_overhead
     from runtime.bundles.reader import FACTORY, read_bundle
     from runtime.commands.bench import machine
+    from runtime.config import load_settings
     from runtime.errors import TrichoscopeError
 
     messages = Console(stderr=True)
@@ -32,13 +38,24 @@ def inference(
     try:
         with messages.status("reading the bundle") as status:
             found = read_bundle(bundle or FACTORY)
-            rows = compare(found, threads=counts, rounds=rounds, advance=lambda what: status.update(f"timing: {what}"))
+            rows = compare(
+                found,
+                threads=counts,
+                rounds=rounds,
+                more=lambda name: engine_candidates(found, name, load_settings().engines_folder),
+                advance=lambda what: status.update(f"timing: {what}"),
+            )
+            status.update("timing: the way to the worker and back")
+            overhead = worker_overhead(standin)
     except TrichoscopeError as error:
         typer.echo(f"bench inference: {error}", err=True)
         raise typer.Exit(1) from error
     if as_json:
         typer.echo(
-            json.dumps({"bench": "inference", "machine": machine(), "bundle": found.id, "rows": [asdict(row) for row in rows]}, indent=2)
+            json.dumps(
+                {"bench": "inference", "machine": machine(), "bundle": found.id, "rows": [asdict(row) for row in rows], "worker": overhead},
+                indent=2,
+            )
         )
         return
     table = Table(title=found.id)
@@ -50,3 +67,6 @@ def inference(
         if row.problem is not None:
             messages.print(f"{row.role} on {row.backend}: {row.problem}", markup=False, highlight=False, soft_wrap=True)
     Console().print(table)
+    if overhead is not None:
+        stood_in = " (TensorRT stood in for)" if overhead["standin"] else ""
+        typer.echo(f"a frame to the worker and back{stood_in}: {overhead['p50_ms']:.2f} ms, p95 {overhead['p95_ms']:.2f} ms")

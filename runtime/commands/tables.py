@@ -13,6 +13,7 @@ from rich.text import Text
 from runtime.analysis.measurement import Measurement
 from runtime.analysis.pooled import Pooled, PooledDensity, PooledShare
 from runtime.analysis.sampling import Interval
+from runtime.commands.graded import graded_columns
 
 Estimate = tuple[float | None, Interval | None]  # a figure and its 95 % interval
 NOT_HAD: Estimate = (None, None)
@@ -63,7 +64,7 @@ def measurement_row(m: Measurement) -> dict[str, object]:
         "quality_reasons": "; ".join(m.quality.reasons),
         "reliability": m.segmentation.reliability,
         "total_ms": m.timing_ms["total"],
-    }
+    } | graded_columns(m)
 
 
 def _estimates(p: Pooled) -> dict[str, Estimate]:

@@ -75,6 +75,12 @@ export async function captures(limit, before = null) {
 /** One capture with its measurement. @param {number} id @returns {Promise<Capture>} */
 export const captureById = (id) => call(`/api/captures/${id}`);
 
+/** What the kiosk is for, and its words. @returns {Promise<import('./grades.js').Use>} */
+export const use = () => call('/api/use');
+
+/** The notice about the installed bundles was read. @returns {Promise<any>} */
+export const modelsNoticeRead = () => call('/api/models/notice', { method: 'DELETE' });
+
 /** What the daemon says of itself. @returns {Promise<any>} */
 export const status = () => call('/api/status');
 

@@ -8,6 +8,7 @@ import { cameraName, number } from './format.js';
 import { LiveView } from './liveview.js';
 import { Stage } from './stage.js';
 import { Numbers, Quality } from './numbers.js';
+import { Grades } from './grades.js';
 import { DiameterChart, TrendChart } from './charts.js';
 import { CaptureBar } from './capturebar.js';
 import { Notices } from './notices.js';
@@ -24,8 +25,9 @@ class App extends Component {
     const address = new URL('/api/live', location.href);
     address.protocol = location.protocol === 'https:' ? 'wss:' : 'ws:';
     this.view = new LiveView(address.href, (why) => this.#changed(why));
-    this.state = { now: this.view.snapshot(), overlay: true, open: null, list: [] };
+    this.state = { now: this.view.snapshot(), overlay: true, open: null, list: [], use: null };
     this.version = null;
+    this.onModelsRead = () => void api.modelsNoticeRead().catch(() => {}); // it comes again, with its reason
     this.onReady = (/** @type {HTMLCanvasElement} */ picture, /** @type {HTMLCanvasElement} */ overlay) =>
       this.view.start(picture, overlay);
     this.onRetry = () => this.view.connection.start();
@@ -48,6 +50,7 @@ class App extends Component {
     // for the bench: what the page itself measured
     window.trichoscopeStats = () => this.view.stats();
     this.#checkVersion();
+    this.#readUse();
   }
 
   /** @param {'connection'|'state'|'reconnected'|'captures'} why */
@@ -57,6 +60,7 @@ class App extends Component {
     if (why !== 'reconnected') return;
     this.captures?.reload();
     this.#checkVersion();
+    this.#readUse();
   }
 
   /** A daemon that came back as another version brings its own page with it. */
@@ -67,6 +71,15 @@ class App extends Component {
       this.version = version;
     } catch {
       // the connection's own notice says that the daemon is away
+    }
+  }
+
+  /** The words for results; without them no grade is shown. */
+  async #readUse() {
+    try {
+      this.setState({ use: await api.use() });
+    } catch {
+      // as above; asked again when the connection is back
     }
   }
 
@@ -88,7 +101,7 @@ class App extends Component {
     /** @type {HTMLElement|null} */ (document.querySelector(`[data-capture="${id}"]`))?.focus();
   }
 
-  render(_, { now, overlay, open, list }) {
+  render(_, { now, overlay, open, list, use }) {
     const at = open ? list.findIndex((/** @type {api.Capture} */ each) => each.id === open.id) : -1;
     const m = now.measurement;
     const veil = veilOf(now);
@@ -105,12 +118,14 @@ class App extends Component {
         <${Stage} onReady=${this.onReady} onRetry=${this.onRetry} veil=${veil} measurement=${m}
           behind=${now.behind} />
         <${Notices} store=${now.store} segmenterProblem=${now.segmenterProblem}
+          modelsNotice=${now.modelsNotice} onModelsRead=${this.onModelsRead} useNotice=${use?.notice ?? null}
           calibrationProblem=${m && !m.scale.um_per_px ? now.calibration.why : null}
           calibrationNotice=${now.calibration.notice} handpiece=${now.handpiece} />
         <${Captures} onMounted=${this.onCaptures} onOpen=${this.onOpen} />
         <aside class="panel">
           <div class="scroll">
             <${Numbers} measurement=${m} stale=${Boolean(m) && now.resultIsStale} />
+            <${Grades} measurement=${m} use=${use} />
             <${Quality} measurement=${m} problem=${now.analysisProblem} />
             <div class="charts">
               <${TrendChart} columns=${now.trend} perCm2=${!m || Boolean(m.scale.um_per_px)} />
@@ -122,7 +137,7 @@ class App extends Component {
         ${
           open &&
           html`<${Detail} capture=${open} newer=${list[at - 1] ?? null} older=${at < 0 ? null : (list[at + 1] ?? null)}
-          onShow=${this.onShow} onClose=${this.onClose} />`
+          use=${use} onShow=${this.onShow} onClose=${this.onClose} />`
         }
       </main>`;
   }

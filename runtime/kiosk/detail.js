@@ -10,12 +10,13 @@ import { drawOverlay, hairAt } from './overlay.js';
 import { HairColours } from './colours.js';
 import { ScaleMark } from './stage.js';
 import { Numbers, Quality } from './numbers.js';
+import { Grades } from './grades.js';
 import { DiameterChart } from './charts.js';
 import * as api from './api.js';
 
 const REACH = 26; // CSS pixels from a hair's edge: half of a gloved fingertip
 
-/** Properties: `capture`, `newer`, `older` (captures or null), `onShow(capture)`, `onClose()`. */
+/** Properties: `capture`, `newer`, `older` (captures or null), `use` (a Use or null), `onShow(capture)`, `onClose()`. */
 export class Detail extends Component {
   constructor() {
     super();
@@ -90,7 +91,7 @@ export class Detail extends Component {
     this.setState({ chosen: hairs[next].id });
   }
 
-  render({ capture: asked, newer, older, onShow, onClose }, { capture, error, chosen, overlay }) {
+  render({ capture: asked, newer, older, use, onShow, onClose }, { capture, error, chosen, overlay }) {
     const m = capture?.measurement ?? null;
     const hair = m?.hairs.find((/** @type {any} */ each) => each.id === chosen) ?? null;
     const ratio = m ? m.width_px / m.height_px : asked.width_px / asked.height_px;
@@ -127,6 +128,7 @@ export class Detail extends Component {
             <${HairNote} hair=${hair} umPerPx=${m?.scale.um_per_px ?? null} colour=${hair ? this.colours.of(hair.id) : ''}
               waiting=${!capture && !error} none=${Boolean(capture) && !m} />
             <${Numbers} measurement=${m} />
+            <${Grades} measurement=${m} use=${use} whole />
             <${Quality} measurement=${m} />
             <${DiameterChart} measurement=${m} />
           </div>

@@ -23,7 +23,7 @@ const FADED = '0.35';
  * @typedef {{why: string|null, notice: string|null}} CalibrationState why no profile fits; what is to be known of the one in use
  * @typedef {{
  *   connection: import('./live.js').ConnectionState, camera: CameraState|null, analysisProblem: string,
- *   store: import('./notices.js').StoreState, segmenterProblem: string|null, calibration: CalibrationState,
+ *   store: import('./notices.js').StoreState, segmenterProblem: string|null, modelsNotice: string|null, calibration: CalibrationState,
  *   handpiece: import('./notices.js').HandpieceState, distanceMm: number|null,
  *   measurement: Measurement|null,
  *   resultIsStale: boolean, pictureIsStale: boolean, hasPicture: boolean, behind: boolean,
@@ -55,6 +55,8 @@ export class LiveView {
     this.store = { problem: null, notice: null };
     /** @type {string|null} why hair is found the simpler way */
     this.segmenterProblem = null;
+    /** @type {string|null} */
+    this.modelsNotice = null;
     /** @type {CalibrationState} */
     this.calibration = { why: null, notice: null };
     /** @type {import('./notices.js').HandpieceState} */
@@ -127,6 +129,7 @@ export class LiveView {
       analysisProblem: this.analysisProblem,
       store: this.store,
       segmenterProblem: this.segmenterProblem,
+      modelsNotice: this.modelsNotice,
       calibration: this.calibration,
       handpiece: this.handpiece,
       distanceMm: this.distanceMm,
@@ -232,8 +235,10 @@ export class LiveView {
     this.analysisProblem = message.analysis?.state === 'failing' ? message.analysis.message : '';
     const store = message.store ?? { problem: null, notice: null };
     const segmenterProblem = message.segmenter?.problem ?? null;
-    const segmenterChanged = segmenterProblem !== this.segmenterProblem;
+    const modelsNotice = message.models?.notice ?? null;
+    const segmenterChanged = segmenterProblem !== this.segmenterProblem || modelsNotice !== this.modelsNotice;
     this.segmenterProblem = segmenterProblem;
+    this.modelsNotice = modelsNotice;
     const calibration = message.calibration ?? { why: null, notice: null };
     const calibrationChanged =
       calibration.why !== this.calibration.why || calibration.notice !== this.calibration.notice;

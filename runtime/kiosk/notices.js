@@ -12,7 +12,9 @@ import { texts } from './texts.js';
 const HANDPIECE_WELL = ['none', 'opening', 'ready'];
 
 /**
- * Properties: `store`, a StoreState; `segmenterProblem`, why hair is found the simpler way, or null; `calibrationProblem`,
+ * Properties: `store`, a StoreState; `segmenterProblem`, why hair is found the simpler way, or null; `modelsNotice`, what is to
+ * be known of the installed bundles, or null, and `onModelsRead`, called when it was closed; `useNotice`, why another profile of
+ * use is in force than was asked for, or null; `calibrationProblem`,
  * why sizes are in pixels, or null; `calibrationNotice`, what is to be known of the profile in use, or null; `handpiece`,
  * a HandpieceState.
  */
@@ -25,11 +27,11 @@ export class Notices extends Component {
 
   shouldComponentUpdate(/** @type {any} */ props, /** @type {any} */ state) {
     const before = this.props;
-    const names = ['store', 'segmenterProblem', 'calibrationProblem', 'calibrationNotice', 'handpiece'];
+    const names = ['store', 'segmenterProblem', 'modelsNotice', 'useNotice', 'calibrationProblem', 'calibrationNotice', 'handpiece'];
     return state !== this.state || names.some((name) => props[name] !== before[name]);
   }
 
-  render({ store, segmenterProblem, calibrationProblem, calibrationNotice, handpiece }) {
+  render({ store, segmenterProblem, modelsNotice, onModelsRead, useNotice, calibrationProblem, calibrationNotice, handpiece }) {
     const works = HANDPIECE_WELL.includes(handpiece.state);
     return html`<div class="notices-over" role="alert">
       ${
@@ -38,6 +40,8 @@ export class Notices extends Component {
       }
       ${this.#closable('store-notice', texts.store.notice, store.notice)}
       ${this.#closable('segmenter-notice', texts.segmenter.notice, segmenterProblem)}
+      ${this.#closable('models-notice', texts.models.notice, modelsNotice, modelsNotice, onModelsRead)}
+      ${this.#closable('use-notice', texts.use.notice, useNotice)}
       ${this.#closable('calibration-problem', texts.calibration.problem, calibrationProblem)}
       ${this.#closable('calibration-notice', texts.calibration.notice, calibrationNotice)}
       ${this.#closable('handpiece-problem', texts.handpiece.problem, works ? null : handpiece.message, handpiece.state)}
@@ -51,14 +55,18 @@ export class Notices extends Component {
    * @param {string} title
    * @param {string|null} detail
    * @param {string|null} key what stays closed, where the words change while the trouble is the same
+   * @param {() => void} [onClosed]
    */
-  #closable(name, title, detail, key = detail) {
+  #closable(name, title, detail, key = detail, onClosed = () => {}) {
     const { closed } = this.state;
     if (!detail || !key || closed.includes(key)) return null;
     return html`<div class=${`notice for-knowing ${name}`}>
       <div><b>${title}</b><span>${detail}</span></div>
       <button type="button" class="close" aria-label=${texts.capture.dismiss}
-        onClick=${() => this.setState({ closed: [...closed, key] })}>✕</button>
+        onClick=${() => {
+          this.setState({ closed: [...closed, key] });
+          onClosed();
+        }}>✕</button>
     </div>`;
   }
 }

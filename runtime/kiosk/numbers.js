@@ -22,7 +22,8 @@ import { number, percent, plusMinus } from './format.js';
  *   diameter_diversity: {cv: number|null, below_cutoff_share: number|null}|null,
  *   cumulative_thickness_mm_per_cm2: Density|null, single_hair_unit_share: number|null,
  *   interfollicular_distance_px: Distribution|null, interfollicular_distance_um: Distribution|null,
- *   models: Record<string, string>, calibration: string|null, scale_reading: {note: string|null}|null,
+ *   alopecia: import('./grades.js').Grade|null, conditions: Record<string, import('./grades.js').Grade|null>|null,
+ *   scalp: any, models: Record<string, string>, calibration: string|null, scale_reading: {note: string|null}|null,
  *   hairs: Hair[], follicles: import('./overlay.js').Follicle[],
  * }} Measurement
  */

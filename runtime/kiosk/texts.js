@@ -146,6 +146,18 @@ export const texts = {
     notice: 'Hair is found by a simpler method than usual',
   },
 
+  models: {
+    notice: 'About the installed models',
+  },
+
+  use: {
+    notice: 'About the use of this device',
+  },
+
+  grades: {
+    label: 'Hair loss and scalp',
+  },
+
   calibration: {
     problem: 'Sizes are in pixels: no calibration fits this microscope',
     notice: 'About the calibration of this microscope',

@@ -260,7 +260,7 @@ def test_a_damaged_bundle_that_was_named_is_an_error(folder, tmp_path):
 
 
 def test_without_the_programs_own_bundle_the_fall_back_is_told_in_one_line(folder):
-    change = "from pathlib import Path; from runtime.analysis import segmenters; segmenters.FACTORY = Path('/absent')"
+    change = "from pathlib import Path; from runtime.commands import instruments; instruments.FACTORY = Path('/absent')"
     done = analyze_after(change, "five.png", "more.jpg", "--json", cwd=folder)
     assert done.returncode == 0
     assert (
