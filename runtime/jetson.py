@@ -7,6 +7,7 @@ and the packages of JetPack (NVIDIA Jetson Linux Developer Guide), `/var/lib/nvp
 from __future__ import annotations
 
 import grp
+import json
 import os
 import re
 import subprocess
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runtime.checkup import Check
+from runtime.inference.tensorrt.process import WORKER
 
 MAX_BYTES = 32 * 1024 * 1024  # dpkg's status file is some megabytes
 WORKER_PYTHON = "/usr/bin/python3"
@@ -76,20 +78,23 @@ def check_python() -> Check:
 
 
 def check_tensorrt(ask: Asked) -> Check:
-    """Whether the worker's Python finds TensorRT and pycuda. Importing constructs nothing."""
-    script = "import tensorrt, pycuda; print(tensorrt.__version__, pycuda.VERSION_TEXT)"
+    """Whether the worker's Python finds the driver, a GPU, TensorRT and pycuda: the worker itself is asked, and constructs nothing."""
     try:
-        answer = ask([WORKER_PYTHON, "-I", "-c", script]).split()
+        answer = ask([WORKER_PYTHON, "-I", str(WORKER), "--probe"])
     except (OSError, subprocess.SubprocessError) as problem:
         why = str(getattr(problem, "stderr", "") or problem).strip().rpartition("\n")[2]
         return Check("TensorRT", "bad", f"{why[:200]}: apt-get install nvidia-jetpack, then pip install trichoscope[jetson] for pycuda")
-    if len(answer) != 2:
-        return Check("TensorRT", "bad", f"{' '.join(answer)[:200]!r} is no version: install nvidia-jetpack anew")
-    version, pycuda = answer
+    try:
+        told = json.loads(answer)
+        version, pycuda, gpu = (str(told[key]) for key in ("tensorrt", "pycuda", "gpu"))
+    except (ValueError, KeyError, TypeError):
+        return Check("TensorRT", "bad", f"{answer[:200]!r} names no version: install nvidia-jetpack anew")
     known = next((name for prefix, name in PACKAGES.items() if version == prefix or version.startswith(prefix + ".")), None)
     if known is None:
-        return Check("TensorRT", "note", f"{version}, pycuda {pycuda}: written against {', '.join(PACKAGES)}; this one was not looked at")
-    return Check("TensorRT", "good", f"{version} ({known}), pycuda {pycuda}")
+        return Check(
+            "TensorRT", "note", f"{version}, pycuda {pycuda}, {gpu}: written against {', '.join(PACKAGES)}; this one was not looked at"
+        )
+    return Check("TensorRT", "good", f"{version} ({known}), pycuda {pycuda}, {gpu}")
 
 
 def check_power_mode(root: Path) -> Check:

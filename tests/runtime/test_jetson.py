@@ -38,9 +38,13 @@ def _lay_out(
     return root
 
 
-def _checks(root, answer="10.3.0 2024.1\n"):
+def _told(version):
+    return json.dumps({"tensorrt": version, "pycuda": "2025.1", "gpu": "Orin"})
+
+
+def _checks(root, answer=_told("10.3.0")):
     def ask(command):
-        assert command[:2] == [jetson.WORKER_PYTHON, "-I"]
+        assert (command[:2], command[-1]) == ([jetson.WORKER_PYTHON, "-I"], "--probe")
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -76,10 +80,11 @@ def test_what_is_amiss_is_named_with_its_remedy(tmp_path, change, name, verdict,
 @pytest.mark.parametrize(
     ("answer", "verdict", "words"),
     [
-        ("10.13.3.9 2025.1\n", "good", "JetPack 7"),
-        ("11.4.0 2025.1\n", "good", "7.2 or newer"),
-        ("10.30.1 2025.1\n", "note", "was not looked at"),
+        (_told("10.13.3.9"), "good", "JetPack 7"),
+        (_told("11.4.0"), "good", "7.2 or newer"),
+        (_told("10.30.1"), "note", "was not looked at"),
         ("nonsense\n", "bad", "no version"),
+        ('{"tensorrt": "10.3"}', "bad", "no version"),
         (FileNotFoundError(2, "No such file"), "bad", "apt-get install"),
         (subprocess.TimeoutExpired("python3", 20), "bad", "timed out"),
         (
@@ -107,7 +112,7 @@ def test_an_empty_machine_says_so_everywhere(tmp_path):
 
 
 def test_the_command_tells_as_json_and_by_its_exit_code(monkeypatch):
-    monkeypatch.setattr(jetson, "_ask", lambda command: "10.3.0 2024.1")
+    monkeypatch.setattr(jetson, "_ask", lambda command: _told("10.3.0"))
     outcome = CliRunner().invoke(build("doctor"), ["doctor", "jetson", "--json"])
     told = json.loads(outcome.stdout)
     assert told["ok"] == (outcome.exit_code == 0)
