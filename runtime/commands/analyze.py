@@ -35,7 +35,7 @@ from runtime.pipeline import analyse, scalp_of
 
 if TYPE_CHECKING:
     from runtime.analysis.graders import Graders
-    from runtime.workers.models import Instruments
+    from runtime.analysis.instruments import Instruments
 
 FILE_COLUMNS = 1000  # of a table that goes to no terminal; it is as wide as its content
 THREADS = 2  # of the network
@@ -136,7 +136,7 @@ def analyze(
             raise TrichoscopeError(f"--bundle {bundle}: there is no use for it with {other}: leave one of them out")
         settings = load_settings()
         use = profile_in_force(settings.use, settings.store.folder)
-        instruments = _instruments(settings, use, segmenter, bundle, complain)
+        instruments = _instruments(settings, use, "masks" if use_masks and segmenter == "learned" else segmenter, bundle, complain)
         hair_from = use_masks or instruments.segmenter
     except TrichoscopeError as error:
         complain(str(error))
@@ -218,14 +218,18 @@ def _write_tables(path: Path, measured: list[Measurement], pools: list[Pooled] |
 
 
 def _instruments(
-    settings: Settings, use: UseInForce, kind: Literal["learned", "classical"], bundle: Path | None, complain: Callable[[str], None]
+    settings: Settings,
+    use: UseInForce,
+    hair_from: Literal["learned", "classical", "masks"],
+    bundle: Path | None,
+    complain: Callable[[str], None],
 ) -> Instruments:
     """What finds hair and grades, as for captures. Raises BundleError where the bundle that was named cannot be used."""
-    from runtime.commands.instruments import instruments_asked_for  # brings ONNX Runtime
+    from runtime.commands.instruments import instruments_asked_for
     from runtime.logs import log_to_stderr
 
     log_to_stderr(logging.WARNING)  # a network that fails on a picture is told there
-    return instruments_asked_for(settings, use, kind, bundle, complain, threads=THREADS)
+    return instruments_asked_for(settings, use, hair_from, bundle, complain, threads=THREADS)
 
 
 class _Batch:

@@ -13,6 +13,7 @@ from rich.table import Table
 from runtime.errors import TrichoscopeError
 
 if TYPE_CHECKING:
+    from runtime.intended_use.in_force import UseInForce
     from runtime.staging.result import StageResult
 
 FILE_COLUMNS = 1000  # of a table that goes to no terminal; it is as wide as its content
@@ -49,12 +50,12 @@ def assess(
     """
     messages = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
+        use = _in_force(config)
         from runtime.bundles.reader import FACTORY, read_bundle
         from runtime.staging.keeping import keep
         from runtime.staging.staging import Stager
         from runtime.staging.views import read_views
 
-        notice = _offered(config)
         stager = Stager(read_bundle(bundle or FACTORY), threads=THREADS)
         found = read_views(views)
         for complaint in found.complaints:
@@ -69,23 +70,31 @@ def assess(
     if as_json:
         typer.echo(result.to_json())
     else:
-        _tell(result, notice)
+        _tell(result, use)
     if found.failed:
         raise typer.Exit(1)
 
 
-def _offered(config: Path | None) -> str:
-    """What is to be said beside a stage in the profile of use that is in force.
+def _in_force(config: Path | None) -> UseInForce:
+    """The profile of use, which must be one that stages.
 
     Raises:
-        TrichoscopeError: the configuration cannot be used, or the profile offers no stage.
+        TrichoscopeError: the configuration cannot be used, or the profile in force offers no stage.
     """
-    return ""
+    from runtime.config import load_settings
+    from runtime.intended_use.in_force import REMEDY, profile_in_force
+
+    settings = load_settings(config)
+    use = profile_in_force(settings.use, settings.store.folder)
+    if not use.allows("stage"):
+        raise TrichoscopeError(use.notice or f'the {use.profile} profile offers no stage: set use.profile = "clinical" and {REMEDY}')
+    return use
 
 
-def _tell(result: StageResult, notice: str) -> None:
+def _tell(result: StageResult, use: UseInForce) -> None:
     console = Console(width=None if sys.stdout.isatty() else FILE_COLUMNS, highlight=False)
-    console.print(f"stage {result.stage}  (Norwood–Hamilton)", style="bold")
+    words = use.words.get("stage")
+    console.print(f"{words.name if words else 'stage'} {result.stage}", style="bold")
     shares = "  ".join(f"{name} {share:.2f}" for name, share in result.probabilities.items())
     console.print(f"probabilities: {shares}", markup=False)
     table = Table(show_edge=False, pad_edge=False, box=None)
@@ -100,5 +109,5 @@ def _tell(result: StageResult, notice: str) -> None:
             console.print(f"{word}: {', '.join(names)}", markup=False)
     console.print(f"bundle: {result.bundle}", markup=False)
     console.print(f"validated on real labels: {'true' if result.validated_on_real_labels else 'false'}", markup=False)
-    if notice:
-        console.print(notice, markup=False)
+    if not result.validated_on_real_labels:
+        console.print(use.not_validated, markup=False)

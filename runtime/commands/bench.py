@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from device.simulated.recipe import KINDS, Kind
 from runtime.commands.bench_devices import devices
 from runtime.commands.bench_inference import inference
+from runtime.commands.bench_scalp import scalp
 
 if TYPE_CHECKING:
     from runtime.analysis.segmentation import Segmenter
@@ -241,6 +242,7 @@ def calibration(
 
 app.command()(devices)
 app.command()(inference)
+app.command()(scalp)
 
 
 def _sizes(text: str) -> list[tuple[int, int]]:

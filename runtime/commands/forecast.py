@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,33 +13,42 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from runtime.commands.config import FileOption
 from runtime.errors import PictureError, TrichoscopeError
 
 if TYPE_CHECKING:
+    from runtime.bundles.reader import Bundle
+    from runtime.config import Settings
     from runtime.forecast.records import History
-    from runtime.forecast.result import Forecast
+    from runtime.forecast.result import Forecast, Outlook
+    from runtime.intended_use.in_force import UseInForce
 
 PICTURE_KINDS: dict[str, Literal["svg", "png", "pdf"]] = {".svg": "svg", ".png": "png", ".pdf": "pdf"}
-NOT_VALIDATED = "learnt from rendered persons alone, not validated on real labels"
 
 
 def forecast(
     file: Annotated[Path, typer.Argument(help="The client's visits, records and answers, trichoscope/records/1 as JSON.")],
-    bundle: Annotated[Path | None, typer.Option(help="Bundle whose forecast is used; the factory's where none is named.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="Bundle whose forecast is used; the serving one where none is named.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Write what moved the forecast as a picture with bars (.svg, .png, .pdf).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, trichoscope/forecast/1.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse a file in which anything cannot be used as it stands.")] = False,
-    config: Annotated[Path | None, typer.Option(metavar="FILE", help="Configuration file (TOML).", show_default=False)] = None,
+    config: FileOption = None,
 ) -> None:
     """Forecast from a client's records. Speaks from three visits on; otherwise names what is missing."""
     complain = Console(stderr=True)
+    from runtime.config import load_settings
+    from runtime.intended_use.in_force import profile_in_force
+
     try:
-        check_allowed(forecasts_allowed(config))
+        settings = load_settings(config)
+        use = profile_in_force(settings.use, settings.store.folder)
+        check_allowed(use.allows("forecast"), use.notice)
         if picture is not None and picture.suffix.lower() not in PICTURE_KINDS:
             raise TrichoscopeError(f"{picture}: no kind of picture that can be written: name a file ending in {', '.join(PICTURE_KINDS)}")
-        result = forecast_of(file, bundle, strict=strict, today=today())
+        opened = _bundle(settings, bundle, lambda said: complain.print(said, markup=False, highlight=False, soft_wrap=True))
+        result = forecast_of(file, opened, strict=strict, today=today())
         if picture is not None and result.forecast is not None:
-            _write_picture(picture, result)
+            _write_picture(picture, result, use)
     except TrichoscopeError as problem:
         complain.print(f"forecast: {problem}", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from problem
@@ -50,7 +60,7 @@ def forecast(
         if as_json:
             sys.stdout.write(result.to_json() + "\n")
         else:
-            _show(result)
+            _show(result, use)
         sys.stdout.flush()
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -62,34 +72,38 @@ def today() -> date:
     return date.today()
 
 
-def check_allowed(allowed: bool) -> None:
-    """Raises ForecastError where the declared use allows no forecast."""
+def check_allowed(allowed: bool, notice: str | None = None) -> None:
+    """Raises ForecastError where the use in force allows no forecast; `notice` says why that is another than was asked for."""
     from runtime.forecast.errors import ForecastError
 
     if not allowed:
-        raise ForecastError(
-            "forecasts are not part of the profile of use in force here (wellness): an operator of a clinic declares "
-            "the clinical one with `trichoscope use declare`"
-        )
+        asked = 'write profile = "clinical" in the table [use] of the configuration, and `trichoscope use declare --operator NAME`'
+        raise ForecastError(f"forecasts are no part of the wellness profile: {notice or asked}")
 
 
-def forecasts_allowed(config: Path | None) -> bool:
-    """Whether the profile of use in force on this device includes forecasts; `config` names another configuration file."""
-    return False
+def _bundle(settings: Settings, named: Path | None, complain: Callable[[str], None]) -> Bundle:
+    """The bundle that is named, else the one that serves here. Raises BundleError where there is none."""
+    from runtime.bundles.errors import BundleError
+    from runtime.bundles.reader import read_bundle
+    from runtime.commands.instruments import serving_bundle
+
+    found = serving_bundle(settings, complain) if named is None else read_bundle(named)
+    if found is None:
+        raise BundleError("no bundle serves here: name one with --bundle")
+    return found
 
 
-def forecast_of(file: Path, bundle: Path | None, *, strict: bool, today: date) -> Forecast:
+def forecast_of(file: Path, bundle: Bundle, *, strict: bool, today: date) -> Forecast:
     """The forecast of a file, its newest picture included.
 
     Raises:
-        RecordsError, ForecastError, BundleError, InferenceError: see there; with `strict` PictureError too.
+        RecordsError, ForecastError, InferenceError: see there; with `strict` PictureError too.
     """
-    from runtime.bundles.reader import FACTORY, read_bundle  # they bring pydantic's models and ONNX Runtime
     from runtime.forecast.forecasting import Forecaster
     from runtime.forecast.inputs import picture_of
     from runtime.forecast.records import Problem, parse_history
 
-    forecaster = Forecaster(read_bundle(bundle or FACTORY))
+    forecaster = Forecaster(bundle)
     history = parse_history(read_file(file), str(file), forecaster.role, today, strict=strict)
     name = picture_of(history) if forecaster.role.picture is not None else None
     image, problems = None, list[Problem]()
@@ -139,18 +153,26 @@ def _place_of(history: History, name: str) -> str:
     return next((f"visit of {visit.day}, picture" for visit in reversed(history.visits) if visit.picture == name), "picture")
 
 
-def _write_picture(path: Path, result: Forecast) -> None:
+def _write_picture(path: Path, result: Forecast, use: UseInForce) -> None:
     from runtime.commands.files import write_atomically
     from runtime.forecast.attribution import attribution_picture
 
     assert result.forecast is not None
-    title = f"{result.client or 'client'}, {result.as_of}: {result.forecast.label} ({100 * result.forecast.score:.0f} of 100)"
+    title = f"{result.client or 'client'}, {result.as_of}: {_headline(result.forecast, use)}"
     if not result.validated_on_real_labels:
-        title += f"\n{NOT_VALIDATED}"
+        title += f"\n{use.not_validated}"
     write_atomically(path, attribution_picture(result.attributions, title, PICTURE_KINDS[path.suffix.lower()]))
 
 
-def _show(result: Forecast) -> None:
+def _headline(said: Outlook, use: UseInForce) -> str:
+    """The forecast in the words of the profile of use; a label that these do not know stands for itself."""
+    words = use.words["forecast"]
+    labels = list(said.probabilities)
+    word = use.word("forecast", labels.index(said.label)) if len(labels) == len(words.grades) else None
+    return f"{words.name}: {word or said.label}, {100 * said.score:.0f} of 100"
+
+
+def _show(result: Forecast, use: UseInForce) -> None:
     console = Console()
     if result.forecast is None:
         console.print("No forecast. Missing:")
@@ -158,9 +180,9 @@ def _show(result: Forecast) -> None:
             console.print(f"  {lack}", markup=False, highlight=False, soft_wrap=True)
         return
     said = result.forecast
-    console.print(f"{said.label}: {100 * said.score:.0f} of 100 (as of {result.as_of})", markup=False, highlight=False)
+    console.print(f"{_headline(said, use)} (as of {result.as_of})", markup=False, highlight=False)
     if not result.validated_on_real_labels:
-        console.print(f"This forecast was {NOT_VALIDATED}.", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"This forecast: {use.not_validated}.", markup=False, highlight=False, soft_wrap=True)
     table = Table("input", "value", "change", "in words")
     for reason in result.attributions:
         table.add_row(*(_plain(cell) for cell in (reason.input, reason.value or "–", f"{100 * reason.change:+.1f}", reason.words)))

@@ -8,13 +8,12 @@ from typing import Literal
 
 from runtime.analysis.fallback import INSTEAD, FallingBackSegmenter
 from runtime.analysis.graders import Graders
-from runtime.analysis.segmenters import SegmenterSource, make_segmenter, segmenter_asked_for
+from runtime.analysis.instruments import Instruments
 from runtime.bundles.errors import BundleError
 from runtime.bundles.reader import FACTORY, Bundle, read_bundle
 from runtime.bundles.trial import ModelStore
 from runtime.config import Settings
 from runtime.intended_use.in_force import UseInForce
-from runtime.workers.models import Instruments
 
 Complain = Callable[[str], None]
 
@@ -36,34 +35,42 @@ def serving_bundle(settings: Settings, complain: Complain) -> Bundle | None:
 
 
 def instruments_asked_for(
-    settings: Settings, use: UseInForce, kind: Literal["learned", "classical"], path: Path | None, complain: Complain, *, threads: int
+    settings: Settings,
+    use: UseInForce,
+    hair_from: Literal["learned", "classical", "masks"],
+    path: Path | None,
+    complain: Complain,
+    *,
+    threads: int,
 ) -> Instruments:
     """The instruments of captures, to be closed by the caller.
 
     Args:
-        kind: what finds hair; the classical mask needs no bundle, and nothing is graded beside it.
+        hair_from: a network; the classical mask, which needs no bundle: none is read, nothing is graded, and ONNX Runtime is not loaded; or
+            masks that are given: the segmenter is then of no use.
         path: of the bundle that a person names, None for the one that serves.
 
     Raises:
         BundleError: the named bundle cannot be used.
     """
-    if kind == "classical":
+    if hair_from == "classical":
         return Instruments(FallingBackSegmenter(None), Graders(None, ()))
-    if path is not None:
-        bundle: Bundle | None = read_bundle(path)
-    else:
-        bundle = serving_bundle(settings, complain)
-    if bundle is not None and bundle.manifest.roles.segmenter is None:
-        finder: Bundle | None = read_bundle(FACTORY)
-    else:
-        finder = bundle
-    if path is not None and finder is bundle:
-        segmenter = segmenter_asked_for(kind, path, threads=threads, thorough=True)
-    elif finder is None:
-        segmenter = FallingBackSegmenter(None)
-    else:
-        segmenter = make_segmenter(SegmenterSource(finder, None), threads=threads, thorough=True)
+    bundle = serving_bundle(settings, complain) if path is None else read_bundle(path)
+    segmenter = FallingBackSegmenter(None) if hair_from == "masks" else _segmenter(bundle, threads, named=path is not None)
     graders = Graders(bundle, use.roles, threads=threads, thorough=True)
     for problem in filter(None, (segmenter.problem, graders.problem)):
         complain(problem)
     return Instruments(segmenter, graders)
+
+
+def _segmenter(bundle: Bundle | None, threads: int, *, named: bool) -> FallingBackSegmenter:
+    """Of the bundle, or of the program's own where it has none. Raises BundleError where the one of a named bundle cannot be used."""
+    if bundle is None:
+        return FallingBackSegmenter(None)
+    from runtime.analysis.segmenters import SegmenterSource, make_segmenter, thorough_segmenter  # brings ONNX Runtime
+
+    if bundle.manifest.roles.segmenter is not None:
+        if named:
+            return FallingBackSegmenter(thorough_segmenter(bundle, threads))
+        return make_segmenter(SegmenterSource(bundle, None), threads=threads, thorough=True)
+    return make_segmenter(SegmenterSource(read_bundle(FACTORY), None), threads=threads, thorough=True)

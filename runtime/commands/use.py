@@ -67,7 +67,7 @@ def declare(
     if as_json:
         typer.echo(declaration.model_dump_json(by_alias=True))
     else:
-        typer.echo(f"declared by {declaration.operator} for version {declaration.text_version}; in force at the daemon's next start")
+        typer.echo(f"declared by {declaration.operator} for version {declaration.text_version}; in force as soon as nobody works at the kiosk")
     if settings.profile != "clinical":
         typer.echo('the configuration asks for wellness: write profile = "clinical" in its table [use]', err=True)
 
@@ -76,7 +76,7 @@ def declare(
 def withdraw(
     operator: OperatorOption, config: FileOption = None, state: StateOption = None, yes: YesOption = False, as_json: JsonOption = False
 ) -> None:
-    """Withdraw the declaration: wellness is in force at the daemon's next start. Who did it and when is recorded."""
+    """Withdraw the declaration: wellness is in force as soon as nobody works at the kiosk. Who did it and when is recorded."""
     from runtime.intended_use.declaration import withdraw as end
 
     try:
@@ -97,8 +97,7 @@ def _asked(config: Path | None, state: Path | None) -> tuple[UseSettings, Path]:
     from runtime.config import load_settings
 
     settings = load_settings(config)
-    use = getattr(settings, "use", UseSettings())
-    return use, settings.store.folder if state is None else state
+    return settings.use, settings.store.folder if state is None else state
 
 
 def _confirm(question: str) -> None:

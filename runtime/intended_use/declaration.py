@@ -93,12 +93,14 @@ def read_declaration(folder: Path) -> Found:
             return Found(None, None)
         return Found(None, f"{FILE} cannot be read ({_reason(error)})")
     try:
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                return Found(None, f"{FILE} is no regular file")
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # before a file object is made, which a folder refuses
+            return Found(None, f"{FILE} is no regular file")
+        with os.fdopen(os.dup(descriptor), "rb") as file:
             raw = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         return Found(None, f"{FILE} cannot be read ({_reason(error)})")
+    finally:
+        os.close(descriptor)
     if len(raw) > MAX_FILE_BYTES:
         return Found(None, f"{FILE} is larger than a declaration")
     try:
@@ -150,7 +152,7 @@ def withdraw(folder: Path, operator: str, now: datetime | None = None) -> bool:
 
 
 def read_record(folder: Path) -> list[dict[str, Any]]:
-    """All lines of the record that can be read, the oldest first; at most the last MAX_RECORD_BYTES of them."""
+    """All lines of the record that can be read, the oldest first; no more than MAX_RECORD_BYTES of them."""
     try:
         with (folder / RECORD).open("rb") as file:
             raw = file.read(MAX_RECORD_BYTES)

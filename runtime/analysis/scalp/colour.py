@@ -56,7 +56,7 @@ def corrected(image: Image, colour: ColourCorrection | None) -> Levels:
     In the order of `calib.light`: flat field, grey balance, matrix.
     """
     if colour is None:
-        return np.multiply(image, np.float32(1 / 255), dtype=np.float32)
+        return np.asarray(np.multiply(image, np.float32(1 / 255), dtype=np.float32), np.float32)
     levels: Levels = image.astype(np.float32) if colour.field is None else even_out(image, colour.field)
     if colour.grey is not None:
         levels = balance(levels, colour.grey)

@@ -15,8 +15,8 @@ from runtime.analysis.scalp.patches import patches_of
 from runtime.analysis.scalp.skin import Skin, sample
 
 GRAIN_UM = 10.0  # smoothing: finer grains than this are noise
-PALER = 0.1  # than the median of the skin, at the least
-UNEVEN = 2.0  # times the distance from the median to the 84th percentile
+PALER = 0.13  # than the median of the skin, at the least
+UNEVEN = 1.5  # times the distance from the median to the 84th percentile
 MOST_UNEVEN = 0.3  # flakes themselves make a skin uneven: beyond this it may be them
 LEAST_UM2 = 7854.0  # 0.1 mm across
 GLINT_PALE, GLINT_UM2 = 0.55, 40_000.0  # a patch as white as this and not larger mirrors a lamp

@@ -32,7 +32,8 @@ class Index(Part):
     reason: str | None = None
     grade_hint: Grade | None = Field(
         default=None,
-        description="0 (none) to 3 (much) by cut points that were set on rendered scenes only; null where the index is not reliable, and for erythema without calibrated colour",
+        description="0 (none) to 3 (much) by cut points that were set on rendered scenes only; null where the index is not reliable, "
+        "and for erythema without calibrated colour",
     )
 
 

@@ -23,12 +23,12 @@ LEAST_SKIN_PX = 400  # at the working size
 LITTLE_SKIN = 0.05  # share of the field below which indices speak of too small a part of it
 BLACK, DARK = 0.04, 0.15  # median of the skin's brightest channel: nothing is seen; noise is most of what is seen
 BURNT, OVEREXPOSED = 0.9, 0.3  # share of the skin whose red is at the end of the scale
-GLITTERING = 0.15  # share of the skin that mirrors, above which it hides flakes and blood
+GLITTERING = 0.04  # share of the skin that mirrors, above which a film of moisture hides flakes and blood
 COLOURLESS = 0.02  # 95th percentile of the difference between channels in a grey picture
 DARK_SKIN = 0.45  # median red level of very dark skin, of which the blood's share is too small to be read
 # values from which on a frame looks like grade 1, 2 and 3, set on rendered scenes; see `trichoscope bench scalp`
-FLAKE_GRADES = (0.1, 0.6, 2.6)
-SHINE_GRADES = (0.9, 1.4, 4.0)
+FLAKE_GRADES = (0.1, 0.6, 1.9)
+SHINE_GRADES = (0.9, 1.4, 4.2)
 ERYTHEMA_GRADES = (35.0, 50.0, 68.0)  # of calibrated colour: a white balance shifts the index by more than a grade
 
 Mask = NDArray[np.bool_]
