@@ -8,7 +8,21 @@ from importlib import import_module
 import typer
 
 # a verb's module holds a function of the verb's name, or `app` where the verb has verbs of its own
-COMMANDS = ("analyze", "assess", "bench", "calibrate", "config", "devices", "doctor", "forecast", "models", "run", "schema", "simulate", "use")
+COMMANDS = (
+    "analyze",
+    "assess",
+    "bench",
+    "calibrate",
+    "config",
+    "devices",
+    "doctor",
+    "forecast",
+    "models",
+    "run",
+    "schema",
+    "simulate",
+    "use",
+)
 
 
 def _print_version(wanted: bool) -> None:

@@ -187,8 +187,8 @@ def _versions(wire: Wire, model: dict[str, Any]) -> tuple[int, dict[str, int]]:
         domain = "" if domain == "ai.onnx" else domain
         if domain not in MAX_OPSETS:
             raise wire.refuse(f"operators of the domain {domain[:64]!r}, only ai.onnx and ai.onnx.ml are taken")
-        if domain in opsets:
-            raise wire.refuse(f"the domain {domain or 'ai.onnx'!r} comes twice")
+        if opsets.get(domain, version) != version:  # skl2onnx says the same twice
+            raise wire.refuse(f"the domain {domain or 'ai.onnx'!r} comes twice, with different opsets")
         if not 1 <= version <= MAX_OPSETS[domain]:
             raise wire.refuse(f"opset {version} of {domain or 'ai.onnx'}, at most {MAX_OPSETS[domain]} is taken")
         opsets[domain] = version

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,11 +88,13 @@ def read_state(folder: Path) -> State:
         return State()
     except OSError as problem:
         raise BundleError(f"{path}: {problem.strerror or problem}: {remedy}") from problem
-    with os.fdopen(descriptor, "rb") as file:
-        try:
-            text = file.read(MAX_STATE_BYTES + 1)
-        except OSError as problem:
-            raise BundleError(f"{path}: {problem.strerror or problem}: {remedy}") from problem
+    try:
+        plain = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        text = os.read(descriptor, MAX_STATE_BYTES + 1) if plain else b""
+    except OSError as problem:
+        raise BundleError(f"{path}: {problem.strerror or problem}: {remedy}") from problem
+    finally:
+        os.close(descriptor)
     try:
         if len(text) > MAX_STATE_BYTES:
             raise ValueError("too large")
@@ -111,8 +114,12 @@ def locked(folder: Path) -> Iterator[None]:
     """Hold the lock of `folder` against the daemon and other commands.
 
     Raises:
-        BundleError: another one holds it for too long, or it cannot be made.
+        BundleError: another one holds it for too long, or it cannot be made, or the folder is a link: an administrator's command must
+            not be led elsewhere by whoever owns the state folder.
     """
+    for path in (folder, folder / "slots"):
+        if path.is_symlink():
+            raise BundleError(f"{path}: a link, no folder: remove it")
     try:
         descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ from runtime.bundles.wire import Wire
 
 MAX_FEATURES = 4096
 OF_NODES = ("nodes_treeids", "nodes_nodeids", "nodes_featureids", "nodes_truenodeids", "nodes_falsenodeids")
-LEAF = b"LEAF"
+BRANCHES = (b"BRANCH_LEQ", b"BRANCH_LT", b"BRANCH_GTE", b"BRANCH_GT", b"BRANCH_EQ", b"BRANCH_NEQ")
+MODE = re.compile(b"J(?:\\x04(LEAF)|" + b"|".join(re.escape(bytes([len(mode)])) + mode for mode in BRANCHES) + b")")
+"""A text of the list `strings` (field 9) that is a node's mode; its group is filled for leaves."""
 Numbers = NDArray[np.int64]
 
 
@@ -60,14 +63,10 @@ def _ints(wire: Wire, attributes: dict[str, dict[str, Any]], name: str) -> Numbe
 
 def _leaves(wire: Wire, attributes: dict[str, dict[str, Any]]) -> NDArray[np.bool_]:
     """Which nodes are leaves, bool (n,)."""
-    found: list[bool] = []
+    found: list[bytes] = []
     for span in attributes.get("nodes_modes", {}).get("strings", []):
-        if not span.run:
-            raise wire.refuse("a tree ensemble with a mode that cannot be")
         content = wire.data[span.start : span.end]
-        at, end = 0, span.end - span.start
-        while at < end:
-            behind = at + 2 + content[at + 1]
-            found.append(content[at + 2 : behind] == LEAF)
-            at = behind
-    return np.array(found, np.bool_)
+        if not span.run or MODE.sub(b"", content):
+            raise wire.refuse("a tree ensemble with a mode that cannot be")
+        found += MODE.findall(content)
+    return np.array(found, "S4") == b"LEAF" if found else np.zeros(0, np.bool_)

@@ -21,7 +21,6 @@ from runtime.bundles.signing import TrustedKeys
 from runtime.bundles.slots import SLOT, AtStep, Slots, no_step
 from runtime.bundles.state import LOCK, MAX_NAMES, STATE, Highest, State, Trial, locked, read_state, write_state
 
-FOLDER = "models"  # in the state folder
 FACTORY_NAME = "factory"
 Source = Literal["factory", "slot", "configured"]
 
@@ -233,6 +232,8 @@ class ModelStore:
                 previous = state.active if state.on_trial() is None else state.previous
                 update: dict[str, object] = {"active": slot, "trial": None, "notice": None, "change": state.change + 1}
                 if slot is not None:
+                    if slot not in self.slots.names():
+                        raise BundleError(f"{slot[:12]}: removed in the meantime: install it again")
                     self._newer(state, bundle, slot[:12])
                     highest = Highest(release=bundle.manifest.release, slot=slot)
                     if len(state.releases.keys() | {bundle.manifest.name}) > MAX_NAMES:
@@ -270,8 +271,8 @@ class ModelStore:
                 return state.previous
 
     def installed(self) -> list[Installed]:
-        """The slots, newest first, each verified. Raises BundleError where state or keys cannot be read."""
-        state, trusted = read_state(self.folder), self._settings.trusted()
+        """The slots, newest first, each verified. Raises BundleError where the keys cannot be read."""
+        state, trusted = self._state_or_none() or State(), self._settings.trusted()
         trial = state.on_trial()
         found = []
         for slot in self.slots.names():

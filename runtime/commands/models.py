@@ -170,8 +170,7 @@ def build(
                     tasks[role] = bars.add_task(role, total=1.0, what="")
                 bars.update(tasks[role], completed=share, what=what)
 
-            folder = engine_folder(settings)
-            engines = build_engines(bundle, folder, precision=precision, weak=weak, again=again, on_progress=told)
+            engines = build_engines(bundle, settings.engines_folder, precision=precision, weak=weak, again=again, on_progress=told)
     if as_json:
         _print({"bundle": bundle.id, "engines": [engine.to_dict() for engine in engines]})
         return
@@ -179,17 +178,12 @@ def build(
         typer.echo(f"{engine.role}: {'built' if engine.fresh else 'was there'}: {engine.file}")
 
 
-def engine_folder(settings: Settings) -> Path:
-    """Where TensorRT engines are kept: in the state folder, beside the models."""
-    return settings.store.folder / "engines"
-
-
 def _store(config: Path | None, state: Path | None) -> tuple[Settings, ModelStore]:
-    from runtime.bundles.trial import FOLDER, ModelStore
+    from runtime.bundles.trial import ModelStore
     from runtime.config import load_settings
 
     settings = load_settings(config, {"store.folder": None if state is None else state.expanduser().absolute()})
-    return settings, ModelStore(settings.store.folder / FOLDER, settings.models)
+    return settings, ModelStore(settings.models_folder, settings.models)
 
 
 def _bundle(store: ModelStore, wanted: str | None) -> Bundle:
@@ -217,7 +211,7 @@ def _on_tensorrt(bundle: Bundle, settings: Settings, precision: str) -> list[Pro
         raise InferenceError(f"{bundle.id}: int8 is for processors: choose int8-symmetric for TensorRT")
     if not roles_of(bundle):
         raise InferenceError(f"{bundle.id}: no role of it is one for TensorRT: prove it on ONNX Runtime")
-    cache = EngineCache(engine_folder(settings))
+    cache = EngineCache(settings.engines_folder)
     kind: Any = "int8" if precision == "int8-symmetric" else precision
     proofs = []
     for role in roles_of(bundle):

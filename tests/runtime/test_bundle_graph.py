@@ -98,7 +98,7 @@ def _read_or_refused(data):
         assert "here: " in str(problem)
 
 
-@settings(max_examples=400)
+@settings(max_examples=250)
 @given(st.integers(min_value=0), st.binary(max_size=12), st.integers(min_value=0, max_value=12))
 def test_a_graph_with_other_bytes_is_read_or_refused(at, more, cut):
     for model in (GOOD, WITH_TREES):
@@ -117,7 +117,7 @@ fields = st.recursive(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=80)
 @given(st.lists(st.tuples(st.sampled_from([1, 2, 5, 7, 8, 11, 12, 13, 14]), fields), max_size=8))
 def test_messages_of_other_shapes_are_read_or_refused(pairs):
     body = b"".join(_field(number, content) for number, content in pairs)

@@ -1,0 +1,467 @@
+import json
+import os
+import shutil
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.bundles.errors import BundleError
+from runtime.bundles.reader import FACTORY, read_bundle
+from runtime.bundles.settings import ModelsSettings
+from runtime.bundles.trial import ModelStore
+from tests.runtime.bundle_samples import MODEL
+from tests.runtime.signing_samples import LINE, SETTINGS, archive_of, signed, unpacked
+
+
+@pytest.fixture(scope="module")
+def factory(tmp_path_factory):
+    """A small factory bundle: the real one takes longer to read."""
+    return unpacked(tmp_path_factory.mktemp("factory") / "factory", name="plain")
+
+
+class Device:
+    """A device with its state folder; `start` is a start of the daemon."""
+
+    def __init__(self, folder, factory):
+        self.folder = folder
+        self.models = folder / "state" / "models"
+        self.factory = factory
+
+    def store(self, settings=SETTINGS, **more):
+        return ModelStore(self.models, settings, factory=self.factory, **more)
+
+    def send(self, release, name="dark"):
+        return self.store().install(signed(self.folder / "sent" / f"{name}-{release}", release, name))[0]
+
+    def serve(self, release, name="dark"):
+        """Installed, activated and confirmed."""
+        slot = self.send(release, name)
+        self.store().activate(slot)
+        daemon = self.start()
+        daemon.confirm()
+        return slot
+
+    def start(self, **more):
+        daemon = self.store(**more)
+        daemon.begin_trial()
+        daemon.chosen = daemon.choose()
+        return daemon
+
+    def links(self):
+        return {
+            which: (self.models / which).readlink().name if (self.models / which).is_symlink() else None for which in ("active", "previous")
+        }
+
+
+@pytest.fixture
+def device(tmp_path, factory):
+    return Device(tmp_path, factory)
+
+
+def test_with_nothing_installed_the_factory_serves(device):
+    daemon = device.start()
+    assert (daemon.chosen.source, daemon.chosen.slot, daemon.chosen.notice, daemon.chosen.on_trial) == ("factory", None, None, False)
+    assert daemon.chosen.bundle.manifest.name == "plain"
+    assert not device.models.exists()
+    assert not daemon.changed()
+    daemon.confirm()
+    daemon.stopped()
+    assert not daemon.failed("nothing")
+    assert not device.models.exists()
+    assert daemon.installed() == []
+
+
+def test_the_factory_inside_the_program_is_the_default(tmp_path):
+    assert ModelStore(tmp_path / "models", ModelsSettings()).choose().bundle.id == read_bundle(FACTORY).id
+
+
+def test_installing_changes_nothing_yet(device):
+    slot = device.send(1)
+    assert device.start().chosen.source == "factory"
+    assert device.links() == {"active": None, "previous": None}
+    assert [(each.slot, each.name, each.release, each.active, each.problem) for each in device.store().installed()] == [
+        (slot, "dark", 1, False, None)
+    ]
+    assert (device.models / "slots" / slot).stat().st_mode & 0o777 == 0o755
+
+
+def test_installing_again_changes_nothing(device):
+    slot = device.send(1)
+    before = (device.models / "slots" / slot).stat()
+    file = device.folder / "again.bundle"
+    file.write_bytes(archive_of(device.folder / "sent" / "dark-1"))
+    assert device.store().install(file)[0] == slot
+    assert (device.models / "slots" / slot).stat().st_ino == before.st_ino
+
+
+def test_a_damaged_slot_is_mended_by_installing_again(device):
+    slot = device.serve(1)
+    (device.models / "slots" / slot / MODEL).write_bytes(b"rust")
+    daemon = device.start()
+    assert daemon.chosen.source == "factory"
+    assert "SHA-256" in daemon.chosen.notice or "bytes, the manifest says" in daemon.chosen.notice
+    assert device.store().installed()[0].problem
+    device.store().install(device.folder / "sent" / "dark-1")
+    assert device.start().chosen.slot == slot
+
+
+def test_a_slot_of_another_name_is_refused(device):
+    slot, other = device.serve(1), device.send(2)
+    (device.models / "slots" / slot).rename(device.models / "slots" / "aside")
+    (device.models / "slots" / other).rename(device.models / "slots" / slot)
+    assert "holds another bundle" in device.start().chosen.notice
+    (device.models / "slots" / slot).rename(device.models / "elsewhere")
+    (device.models / "slots" / slot).symlink_to(device.models / "elsewhere")
+    assert "a link, no folder" in device.start().chosen.notice
+
+
+def test_activation_is_seen_and_the_first_start_is_a_trial(device):
+    daemon = device.start()
+    slot = device.send(1)
+    assert not daemon.changed()
+    bundle = device.store().activate(slot[:8])
+    assert daemon.changed()
+    assert device.links() == {"active": slot, "previous": None}
+    daemon.begin_trial()
+    chosen = daemon.choose()
+    assert (chosen.bundle.id, chosen.slot, chosen.on_trial, chosen.notice) == (bundle.id, slot, True, None)
+    assert not daemon.changed()
+    daemon.confirm()
+    assert not daemon.changed()
+    assert not device.start().chosen.on_trial
+
+
+def test_a_bundle_is_found_by_its_name_in_its_highest_release(device):
+    device.send(1), device.send(3), device.send(1, name="other")
+    assert device.store().activate("dark").manifest.release == 3
+    assert device.store().activate("factory").manifest.name == "plain"
+    for wanted in ("nobody", "", "..", "/etc", "../slots", "a" * 64):
+        with pytest.raises(BundleError, match="no such slot"):
+            device.store().activate(wanted)
+
+
+def test_a_bundle_that_is_not_proven_is_not_activated(device):
+    slot = device.send(1)
+
+    def check(bundle):
+        raise BundleError(f"{bundle.id}: not proven: nothing helps")
+
+    with pytest.raises(BundleError, match="not proven"):
+        device.store().activate(slot, check)
+    assert device.start().chosen.source == "factory"
+    assert device.links() == {"active": None, "previous": None}
+
+
+def test_three_crashes_roll_back_to_the_bundle_that_served_well(device):
+    good = device.serve(1)
+    bad = device.send(2)
+    device.store().activate(bad)
+    for _ in range(3):
+        daemon = device.start()  # and crashes
+        assert (daemon.chosen.slot, daemon.chosen.on_trial) == (bad, True)
+    daemon = device.start()
+    assert (daemon.chosen.slot, daemon.chosen.on_trial) == (good, False)
+    assert "started 3 times" in daemon.chosen.notice and bad[:12] in daemon.chosen.notice
+    assert device.links() == {"active": good, "previous": None}
+    assert device.start().chosen.notice == daemon.chosen.notice  # until somebody has read it
+    daemon.dismiss_notice()
+    assert device.start().chosen.notice is None
+
+
+def test_without_one_that_served_well_the_factory_is_rolled_back_to(device):
+    device.store().activate(device.send(1))
+    for _ in range(3):
+        device.start()
+    daemon = device.start()
+    assert daemon.chosen.source == "factory"
+    assert "rolled back to the factory's" in daemon.chosen.notice
+    assert device.links() == {"active": None, "previous": None}
+
+
+def test_a_bundle_that_never_served_well_is_none_to_roll_back_to(device):
+    good, first, second = device.serve(1), device.send(2), device.send(3)
+    device.store().activate(first)
+    device.start()
+    device.store().activate(second)
+    assert device.links() == {"active": second, "previous": good}
+    for _ in range(4):
+        daemon = device.start()
+    assert daemon.chosen.slot == good
+
+
+def test_starts_that_end_in_good_order_are_not_held_against_it(device):
+    slot = device.send(1)
+    device.store().activate(slot)
+    for _ in range(6):
+        daemon = device.start()
+        assert daemon.chosen.slot == slot
+        daemon.stopped()
+    device.start(), device.start(), device.start()
+    assert device.start().chosen.source == "factory"
+
+
+def test_three_failed_checks_roll_back(device):
+    good, bad = device.serve(1), device.send(2)
+    device.store().activate(bad)
+    for number in range(3):
+        daemon = device.start()
+        assert daemon.chosen.slot == bad
+        assert daemon.failed("its golden check failed") == (number == 2)
+        instead = daemon.choose()
+        assert (instead.slot, instead.on_trial) == (good, False)
+        assert "its golden check failed" in instead.notice
+        daemon.confirm()  # of another one: it is not the bad one's
+        daemon.stopped()
+    assert device.start().chosen.slot == good
+    assert "failed 3 times" in device.start().chosen.notice
+
+
+def test_a_bundle_that_served_well_can_fail_too(device):
+    device.serve(1)
+    for number in range(3):
+        daemon = device.start()
+        assert daemon.failed("the disk is worn") == (number == 2)
+        assert daemon.choose().source == "factory"
+    assert device.start().chosen.source == "factory"
+
+
+def test_a_failure_of_the_one_rolled_back_to_leads_to_the_factory(device):
+    device.serve(1)
+    device.store().activate(device.send(2))
+    daemon = device.start()
+    daemon.failed("one")
+    daemon.choose()
+    daemon.failed("two")
+    chosen = daemon.choose()
+    assert chosen.source == "factory"
+    assert "one" in chosen.notice and "two" in chosen.notice
+
+
+def test_activating_it_again_is_another_chance(device):
+    slot = device.send(1)
+    device.store().activate(slot)
+    daemon = device.start()
+    daemon.failed("too hot")
+    assert daemon.choose().source == "factory"
+    device.store().activate(slot)
+    assert daemon.changed()
+    daemon.begin_trial()
+    assert daemon.choose().slot == slot
+
+
+def test_a_person_rolls_back_and_forth(device):
+    first, second = device.serve(1), device.serve(2)
+    assert device.links() == {"active": second, "previous": first}
+    assert device.store().roll_back() == first
+    assert (device.start().chosen.slot, device.start().chosen.on_trial) == (first, False)  # an older release: a person may
+    assert device.store().roll_back() == second
+    assert device.store().roll_back() == first
+    device.store().activate("factory")
+    assert device.start().chosen.source == "factory"
+    assert device.store().roll_back() == first
+
+
+def test_there_is_nothing_to_roll_back_from_the_factory(device):
+    for release in (1, 2):
+        with pytest.raises(BundleError, match="nothing to roll back"):
+            device.store().roll_back()
+        device.send(release)
+
+
+def test_an_older_release_is_refused_for_good(device):
+    device.serve(5)
+    old = device.folder / "sent" / "dark-4"
+    signed(old, 4)
+    for _ in range(2):
+        with pytest.raises(BundleError, match="release 4 is older than 5, which served here"):
+            device.store().install(old)
+        device.store().activate("factory")  # does not help
+    assert device.send(4, name="other")  # of another name it is no older one
+
+
+def test_an_older_release_that_was_installed_before_is_not_activated(device):
+    old = device.send(4)
+    new = device.send(5)
+    device.store().activate(new)
+    with pytest.raises(BundleError, match="older than 5"):
+        device.store().activate(old)
+    assert device.links() == {"active": new, "previous": None}
+
+
+def test_damage_to_the_state_does_not_help_an_older_release(device):
+    old = device.send(4)
+    device.serve(5)
+    (device.models / "state.json").write_text("{")
+    with pytest.raises(BundleError, match="older than 5"):
+        device.store().activate(old)
+    assert device.store().activate("dark").manifest.release == 5
+    assert device.start().chosen.bundle.manifest.release == 5
+
+
+def _write(content):
+    return lambda path: path.write_bytes(content)
+
+
+def _changed(**changes):
+    return lambda path: path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def _linked(path):
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
+
+
+DAMAGES = {
+    "gone": lambda path: path.unlink(),
+    "empty": _write(b""),
+    "noise": _write(b"\xff\x00" * 50),
+    "huge": _write(b" " * 100_000),
+    "deep": _write(b"[" * 60_000),
+    "another schema": _changed(schema="trichoscope/models/9"),
+    "a path as a slot": _changed(active="../../../etc"),
+    "a name as a slot": _changed(active="dark"),
+    "negative counts": _changed(trial={"slot": "0" * 64, "starts": -9, "failures": 0}),
+    "texts as counts": _changed(change="1"),
+    "an unknown key": _changed(hello=1),
+    "an endless notice": _changed(notice="x" * 3000),
+    "a link": _linked,
+    "a pipe": lambda path: (path.unlink(), os.mkfifo(path)),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGES)
+def test_with_a_damaged_state_the_factory_serves_and_says_so(device, what):
+    device.serve(1)
+    DAMAGES[what](device.models / "state.json")
+    daemon = device.start()
+    assert daemon.chosen.source == "factory"
+    assert "state.json" in daemon.chosen.notice and "trichoscope models activate" in daemon.chosen.notice
+    assert not daemon.changed()
+    assert not daemon.failed("nothing")
+    if what != "a folder":  # a person must see to that
+        assert device.store().activate("dark").manifest.release == 1
+        assert daemon.changed()
+        assert device.start().chosen.source == "slot"
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_as_state_leave_the_factory(tmp_path_factory, factory, content):
+    device = Device(tmp_path_factory.mktemp("any"), factory)
+    device.models.mkdir(parents=True)
+    (device.models / "state.json").write_bytes(content)
+    assert device.start().chosen.source == "factory"
+
+
+def test_links_are_shown_not_followed(device):
+    slot = device.serve(1)
+    (device.models / "active").unlink()
+    (device.models / "active").symlink_to("/etc")
+    assert device.start().chosen.slot == slot
+    device.store().activate(slot)
+    assert device.links()["active"] == slot
+
+
+def test_a_key_that_is_no_longer_trusted_ends_its_bundles_service(device):
+    device.serve(1)
+    daemon = device.start()
+    assert daemon.chosen.source == "slot"
+    chosen = ModelStore(device.models, ModelsSettings(), factory=device.factory).choose()
+    assert chosen.source == "factory"
+    assert "trusted are: none" in chosen.notice
+    lost = ModelsSettings(trusted_keys=["/nowhere/keys"])
+    assert "/nowhere/keys" in ModelStore(device.models, lost, factory=device.factory).choose().notice
+
+
+def test_a_configured_bundle_serves_instead_of_all(device):
+    device.serve(1)
+    mine = unpacked(device.folder / "mine", name="mine")
+    daemon = device.start(configured=mine)
+    assert (daemon.chosen.source, daemon.chosen.bundle.manifest.name, daemon.chosen.notice) == ("configured", "mine", None)
+    assert not daemon.changed()
+    assert not daemon.failed("whatever")
+    (mine / MODEL).unlink()
+    daemon = device.start(configured=mine)
+    assert (daemon.chosen.source, MODEL in daemon.chosen.notice) == ("factory", True)
+
+
+def test_few_slots_are_kept_and_never_less_than_active_and_previous(device):
+    first, second = device.serve(1), device.serve(2)
+    spare = [device.send(release) for release in (3, 4, 5)]
+    kept = {each.slot for each in device.store().installed()}
+    assert kept == {first, second, spare[-2], spare[-1]}  # the one just installed, and one more (kept_slots)
+    assert device.links() == {"active": second, "previous": first}
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError(30, "Read-only file system")], ids=["full", "read-only"])
+def test_a_disk_that_cannot_be_written(device, monkeypatch, error):
+    from runtime.bundles import slots, trial
+
+    good, new = device.serve(1), device.send(2)
+    other = signed(device.folder / "sent" / "three", 3)
+
+    def fail(*_):
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(slots, "_write", fail)
+        with pytest.raises(BundleError, match=error.strerror):
+            device.store().install(other)
+    assert len(device.store().installed()) == 2
+    assert not [path for path in (device.models / "slots").iterdir() if path.name.startswith(".")]
+    with monkeypatch.context() as patched:
+        patched.setattr(trial, "write_state", fail)
+        with pytest.raises(BundleError, match=error.strerror):
+            device.store().activate(new)
+        assert device.start().chosen.slot == good
+    device.store().activate(new)
+    with monkeypatch.context() as patched:  # the trial cannot be counted: the new one does not serve
+        patched.setattr(trial, "write_state", fail)
+        daemon = device.start()
+        assert daemon.chosen.slot == good
+        assert "cannot be counted" in daemon.chosen.notice
+    assert device.start().chosen.slot == new
+
+
+def test_a_lock_that_another_holds(device, monkeypatch):
+    import fcntl
+
+    from runtime.bundles import state
+
+    device.serve(1)
+    monkeypatch.setattr(state, "LOCK_DEADLINE_S", 0.05)
+    descriptor = os.open(device.models / "lock", os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with pytest.raises(BundleError, match="in use by another"):
+            device.store().activate("factory")
+        assert device.start().chosen.source == "slot"  # served well already: nothing is to be counted
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("which", ["models", "slots"])
+def test_a_link_leads_no_command_elsewhere(device, which):
+    slot = device.serve(1)
+    elsewhere = device.folder / "elsewhere"
+    path = device.models if which == "models" else device.models / "slots"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+    (elsewhere / ".bashrc").write_text("mine")
+    for change in (lambda: device.store().activate(slot), device.store().roll_back, lambda: device.send(2)):
+        with pytest.raises(BundleError, match="a link, no folder"):
+            change()
+    device.start()
+    assert (elsewhere / ".bashrc").read_text() == "mine"
+
+
+def test_a_slot_that_is_gone_in_the_meantime_is_not_activated(device):
+    slot = device.send(1)
+    with pytest.raises(BundleError, match="removed in the meantime"):
+        device.store().activate(slot, lambda _: shutil.rmtree(device.models / "slots" / slot))
+    assert device.start().chosen.source == "factory"
+
+
+def test_settings_name_a_trial():
+    assert (ModelsSettings().trial_starts, ModelsSettings(trusted_keys=[LINE]).trusted().keys != {}) == (3, True)
