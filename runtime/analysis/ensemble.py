@@ -16,6 +16,7 @@ from runtime.analysis.classical import ClassicalSegmenter
 from runtime.analysis.learned import LearnedSegmenter, hair_pieces
 from runtime.analysis.segmentation import Segmentation
 from runtime.analysis.slits import without_slits
+from runtime.inference.backend import Backend
 
 READINGS = (1.0, 0.9, 1.1)
 """Shares of the network's threshold at which the mean is read."""
@@ -34,6 +35,11 @@ class EnsembleSegmenter:
     def name(self) -> str:
         """Both names, the learned one first."""
         return f"{self._learned.name}&{self._classical.name}"
+
+    @property
+    def backend(self) -> Backend:
+        """What runs the network, to be asked how it is."""
+        return self._learned.backend
 
     def close(self) -> None:
         """Give the backend's memory and threads back; the segmenter is of no use afterwards."""

@@ -17,6 +17,7 @@ from typing_extensions import Self  # typing.Self needs 3.11
 from runtime.analysis.classical import ClassicalSegmenter
 from runtime.analysis.segmentation import ClosableSegmenter, Segmentation
 from runtime.errors import TrichoscopeError
+from runtime.inference.backend import Backend
 from runtime.inference.errors import InferenceError
 
 INSTEAD = "the classical mask is used instead of the learned one"
@@ -53,6 +54,12 @@ class FallingBackSegmenter:
     def problem(self) -> str | None:
         """Why the classical mask serves although the learned one was wanted, for a person; None where all is as it should be."""
         return self._problem
+
+    @property
+    def backend(self) -> Backend | None:
+        """What runs the learned segmenter's network, to be asked how it is; None where the classical one serves alone. Any thread."""
+        learned = self._learned
+        return None if learned is None else learned.backend
 
     @property
     def failures(self) -> int:

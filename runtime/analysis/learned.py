@@ -169,6 +169,11 @@ class LearnedSegmenter:
         return self._name
 
     @property
+    def backend(self) -> Backend:
+        """What runs the network, to be asked how it is."""
+        return self._backend
+
+    @property
     def threshold(self) -> float:
         """The probability from which a pixel is hair."""
         return self._role.threshold

@@ -8,6 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.inference.backend import Backend
+
 Mask = NDArray[np.bool_]
 
 
@@ -50,6 +52,11 @@ class Segmenter(Protocol):
 
 class ClosableSegmenter(Segmenter, Protocol):
     """A segmenter that owns a backend."""
+
+    @property
+    def backend(self) -> Backend:
+        """What runs its network, to be asked how it is."""
+        ...
 
     def close(self) -> None:
         """Give the backend's memory and threads back; the segmenter is of no use afterwards."""

@@ -74,6 +74,11 @@ def make_segmenter(
         return FallingBackSegmenter(None, f"{INSTEAD}: {problem}")
 
 
+def thorough_segmenter(bundle: Bundle, threads: int) -> EnsembleSegmenter:
+    """The segmenter of captures of a bundle, to be closed by the caller. Raises BundleError where its network cannot be used."""
+    return EnsembleSegmenter(LearnedSegmenter(bundle, threads=threads, flips=True))
+
+
 def _of(bundle: Bundle, threads: int, thorough: bool, backend: MakeBackend | None = None) -> LearnedSegmenter | EnsembleSegmenter:
     learned = LearnedSegmenter(bundle, threads=threads, flips=thorough, backend=backend)
     return EnsembleSegmenter(learned) if thorough else learned
