@@ -23,6 +23,7 @@ from device.handpiece.uri import make_handpiece
 from device.ring import FrameRing
 from device.slot import LatestFrameSlot
 from runtime import __version__
+from runtime.analysis.instruments import InUse
 from runtime.analysis.segmenters import MakeBackend
 from runtime.api.app import make_app
 from runtime.api.bridge import Bridge
@@ -42,7 +43,7 @@ from runtime.workers.captures import CaptureWorker
 from runtime.workers.handpiece import HandpieceWatch
 from runtime.workers.keeping import Keeper
 from runtime.workers.measuring import FrameMeasurer
-from runtime.workers.models import InUse, ModelKeeper, Wanted
+from runtime.workers.models import ModelKeeper, Wanted
 from runtime.workers.notify import ServiceManager
 from runtime.workers.shutter import Shutter
 from runtime.workers.watchdog import Supervisor
@@ -151,6 +152,7 @@ class Daemon:
             parts.shutter.ask_to_stop()
             parts.captures.ask_to_stop()
             parts.analysis.ask_to_stop()
+            parts.models.ask_to_stop()
 
         app = make_app(parts, port=bound.getsockname()[1], max_clients=settings.server.max_clients)
         self._server = PageServer(app, serving, stopping)
@@ -180,8 +182,8 @@ class Daemon:
             ModelKeeper(
                 ModelStore(settings.models_folder, settings.models, configured=settings.analysis.bundle),
                 _wanted(settings, threads),
-                idle_s=lambda: captures.idle_s,
                 trial_s=settings.models.trial_s,
+                on_progress=manager.extend_start,
             ),
         )
         for use, segmenter in (("live", models.live.now.segmenter), ("captures", models.captures.now.segmenter)):
@@ -240,6 +242,7 @@ class Daemon:
         )
         for name, part in (("captures", captures), ("analysis", analysis), ("capture", capture), ("shutter", shutter)):
             _start(stack, name, part)
+        models.watch(lambda: captures.idle_s)
         if handpiece is not None:
             _start(stack, "handpiece", handpiece)
         return Parts(

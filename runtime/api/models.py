@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from device.capture import CaptureState
 from device.handpiece.session import SensorState
 from runtime.analysis.measurement import Measurement
+from runtime.inference.tensorrt.serving import State
 from runtime.workers.analysis import AnalysisState
 
 Count = Annotated[int, Field(ge=0)]
@@ -62,6 +63,22 @@ class ModelsNow(Answer):
     notice: str | None = Field(description="what should be known: that a bundle was rolled back, say; null for nothing")
 
 
+class ServedBy(Answer):
+    """What runs a network where TensorRT was asked for."""
+
+    serving: Literal["tensorrt", "onnxruntime"] = Field(description="who answers the next picture")
+    state: State = Field(description="of TensorRT's worker")
+    message: str = Field(description="for a person; says what to do where something must be done")
+    restarts: Count = Field(description="of TensorRT's worker after a failure")
+
+
+class InferenceNow(Answer):
+    """What runs the network that finds hair; null where ONNX Runtime was asked for, or no network finds hair."""
+
+    live: ServedBy | None
+    captures: ServedBy | None
+
+
 class CalibrationNow(Answer):
     """What gives the connected microscope its scale at this moment."""
 
@@ -101,6 +118,7 @@ class StatusAnswer(Answer):
     analysis: AnalysisNow
     segmenter: SegmenterNow
     models: ModelsNow
+    inference: InferenceNow
     calibration: CalibrationNow
     handpiece: HandpieceAnswer
     capture_fps: float = Field(description="frames per second that really come")

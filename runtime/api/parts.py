@@ -11,10 +11,22 @@ from calib.scale import ScaleSource
 from device.capture import CaptureLoop, CaptureState
 from device.slot import LatestFrameSlot
 from runtime.analysis.fallback import FallingBackSegmenter
+from runtime.analysis.instruments import Instruments
 from runtime.api.bridge import Bridge
 from runtime.api.metrics import Metrics, Reading
-from runtime.api.models import AnalysisNow, CalibrationNow, CameraNow, HandpieceAnswer, ModelsNow, SegmenterNow, StoreNow
+from runtime.api.models import (
+    AnalysisNow,
+    CalibrationNow,
+    CameraNow,
+    HandpieceAnswer,
+    InferenceNow,
+    ModelsNow,
+    SegmenterNow,
+    ServedBy,
+    StoreNow,
+)
 from runtime.errors import TrichoscopeError
+from runtime.inference.tensorrt.serving import ServingBackend
 from runtime.intended_use.in_force import UseInForce
 from runtime.store.captures import CaptureStore
 from runtime.store.records import CaptureRow
@@ -36,6 +48,8 @@ NO_HANDPIECE = HandpieceAnswer(
     trouble=None,
     press_problem=None,
 )
+WITHOUT_TENSORRT = ("failing", "absent", "refused")
+"""States that a person should know of, where TensorRT was asked for; a missing engine is built when somebody wants it."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +115,10 @@ class Parts:
         """Which bundle serves at this moment."""
         return ModelsNow(**vars(self.models.state))
 
+    def inference_state(self) -> InferenceNow:
+        """What runs the network that finds hair at this moment."""
+        return InferenceNow(live=_served_by(self.models.live.now), captures=_served_by(self.models.captures.now))
+
     def segmenter_state(self) -> SegmenterNow:
         """What finds hair at this moment."""
         live, captures = self.live_segmenter, self.capture_segmenter
@@ -154,7 +172,15 @@ class Parts:
 
     def _analysis_report(self) -> PartReport:
         status = self.analysis.status
-        remarks = (status.message, self.segmenter_state().problem, self.models.state.notice, self.scaler.now().notice)
+        inference = self.inference_state()
+        served = [by.message for by in (inference.live, inference.captures) if by is not None and by.state in WITHOUT_TENSORRT]
+        remarks = (
+            status.message,
+            self.segmenter_state().problem,
+            self.models.state.notice,
+            f"inference: {served[0]}" if served else None,
+            self.scaler.now().notice,
+        )
         return PartReport(
             name="analysis",
             state=status.state,
@@ -253,3 +279,13 @@ class Parts:
         yield Reading("handpiece_presses", "Presses of its capture button", self.handpiece.presses, True)
         if now.latest is not None and now.latest.distance_mm is not None:
             yield Reading("handpiece_distance_mm", "From the range sensor to the skin", now.latest.distance_mm, False)
+
+
+def _served_by(instruments: Instruments) -> ServedBy | None:
+    if instruments.backend_problem is not None:
+        return ServedBy(serving="onnxruntime", state="refused", message=instruments.backend_problem, restarts=0)
+    backend = instruments.segmenter.backend
+    if not isinstance(backend, ServingBackend):
+        return None
+    status = backend.status()
+    return ServedBy(serving=status.serving, state=status.state, message=status.message, restarts=status.restarts)

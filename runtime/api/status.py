@@ -31,6 +31,7 @@ def status_routes(parts: Parts, live: LiveView) -> APIRouter:
             analysis=parts.analysis_state(),
             segmenter=parts.segmenter_state(),
             models=parts.models_state(),
+            inference=parts.inference_state(),
             calibration=parts.calibration_state(),
             handpiece=parts.handpiece_state(),
             capture_fps=round(parts.capture.rate.per_second(), 1),

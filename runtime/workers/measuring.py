@@ -7,10 +7,10 @@ from collections.abc import Callable
 from calib.field import FrameScale
 from device.frame import Frame
 from device.jpeg import jpeg_size
+from runtime.analysis.instruments import InUse
 from runtime.analysis.measurement import CutoffProfile, Measurement
 from runtime.errors import PictureError
 from runtime.pipeline import analyse
-from runtime.workers.models import InUse
 
 
 class FrameMeasurer:
@@ -40,16 +40,16 @@ class FrameMeasurer:
             PictureError: it is too small or too large.
         """
         self._refuse_large(frame)
-        instruments = self._instruments.take()
-        return analyse(
-            frame.image,
-            name=frame.source.rpartition("/")[2],  # a replayed file by its name, as analyze calls it
-            segmentation=instruments.segmenter,
-            scale=self._scale_of(frame),
-            paper=self._paper,
-            cutoff=self._cutoff,
-            graders=instruments.graders,
-        )
+        with self._instruments.taken() as instruments:
+            return analyse(
+                frame.image,
+                name=frame.source.rpartition("/")[2],  # a replayed file by its name, as analyze calls it
+                segmentation=instruments.segmenter,
+                scale=self._scale_of(frame),
+                paper=self._paper,
+                cutoff=self._cutoff,
+                graders=instruments.graders,
+            )
 
     def _refuse_large(self, frame: Frame) -> None:
         """Before anything is decoded, where the frame has a header to look at."""

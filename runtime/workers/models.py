@@ -1,8 +1,8 @@
 """Which bundle serves: read, proven and handed to the threads that measure; exchanged between two frames, and only while nobody works.
 
-Whoever measures takes what it measures with anew for each frame. Another bundle that was activated is made ready beside the one that
-serves, and waits until no capture has been made for a while: a visit is never interrupted. One on trial must give its golden answers
-first, and serve for a while without a crash, before it is kept.
+Another bundle that was activated is made ready beside the one that serves, and waits until no capture has been made for a while: a visit
+is never interrupted. One on trial must give its golden answers first, and then measure for a while without a crash, before it is kept.
+One whose network fails at work is passed over at once.
 """
 
 from __future__ import annotations
@@ -10,19 +10,25 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
+from typing import Literal
 
 import structlog
 from typing_extensions import Self  # typing.Self needs 3.11
 
-from runtime.analysis.fallback import FallingBackSegmenter
+from runtime.analysis.fallback import INSTEAD
 from runtime.analysis.graders import Graders
+from runtime.analysis.instruments import Instruments, InUse
 from runtime.analysis.segmenters import MakeBackend, SegmenterSource, make_segmenter
 from runtime.bundles.errors import BundleError
 from runtime.bundles.proof import prove
 from runtime.bundles.reader import FACTORY, Bundle, read_bundle
-from runtime.bundles.trial import Chosen, ModelStore
+from runtime.bundles.trial import Chosen, ModelStore, Source
+from runtime.errors import TrichoscopeError
+from runtime.inference.backend import Backend
+from runtime.inference.errors import InferenceError
+from runtime.inference.onnx import OnnxBackend
 
 LOOK_EVERY_S = 2.0
 QUIET_S = 120.0
@@ -34,66 +40,18 @@ STOP_DEADLINE_S = 1.5
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, eq=False)
-class Instruments:
-    """What one thread measures with."""
-
-    segmenter: FallingBackSegmenter
-    graders: Graders
-
-    def close(self) -> None:
-        """Give memory and threads back."""
-        self.segmenter.close()
-        self.graders.close()
-
-
-class InUse:
-    """The instruments of one thread. That thread calls `take` before each frame; others only look, or offer newer ones."""
-
-    def __init__(self, first: Instruments) -> None:
-        self._now = first
-        self._next: Instruments | None = None
-        self._lock = threading.Lock()
-
-    @property
-    def now(self) -> Instruments:
-        """Those in use."""
-        return self._now
-
-    def take(self) -> Instruments:
-        """Those to measure the coming frame with. The measuring thread alone calls it."""
-        with self._lock:
-            newer, self._next = self._next, None
-        if newer is not None:
-            older, self._now = self._now, newer
-            older.close()
-        return self._now
-
-    def offer(self, newer: Instruments) -> None:
-        """Have `newer` taken before the next frame. Any thread."""
-        with self._lock:
-            passed_over, self._next = self._next, newer
-        if passed_over is not None:
-            passed_over.close()
-
-    def close(self) -> None:
-        """Give all back, once the measuring thread has ended."""
-        self.take().close()
-
-
 @dataclass(frozen=True)
 class ModelsState:
     """What serves at this moment.
 
     Attributes:
         bundle: id, None where the classical mask serves without any.
-        source: "factory", "slot" or "configured"; "none" without a bundle.
         waiting: another bundle was activated and waits for a quiet moment.
         notice: what a person must be told, None where all is well.
     """
 
     bundle: str | None
-    source: str
+    source: Source | Literal["none"]
     waiting: bool
     notice: str | None
 
@@ -106,7 +64,7 @@ class Wanted:
         classical: no network finds hair.
         roles: those that the profile of use allows, asked anew at each look.
         threads: of the networks.
-        backend: makes the backend that finds hair in a bundle; ONNX Runtime where None.
+        backend: makes the backend that finds hair in a bundle; ONNX Runtime where None, and where it raises InferenceError.
     """
 
     classical: bool
@@ -115,138 +73,272 @@ class Wanted:
     backend: Callable[[Bundle], MakeBackend] | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A bundle that is to serve (None: no bundle does), and what was made of it for the live picture and for captures."""
+
+    chosen: Chosen | None
+    live: Instruments
+    captures: Instruments
+
+    @property
+    def problem(self) -> str | None:
+        """Why a network of an installed bundle is not used; None where all are, and where another bundle would be no help."""
+        if self.chosen is None or self.chosen.source != "slot":
+            return None
+        graders = self.live.graders.problem or self.captures.graders.problem
+        if self.chosen.bundle.manifest.roles.segmenter is None:  # then the factory's finds hair
+            return graders
+        return self.live.segmenter.problem or self.captures.segmenter.problem or graders
+
+    def close(self) -> None:
+        """Give memory and threads back."""
+        self.live.close()
+        self.captures.close()
+
+
 class ModelKeeper:
-    """Reads what is to serve when it is made, and looks after it in a thread for as long as the context is open.
+    """Reads what is to serve when the context is entered, and from `watch` on looks after it in a thread until it is left.
+
+    Attributes:
+        live, captures: the instruments of the two threads that measure; there once the context is entered.
 
     Args:
-        idle_s: seconds for which nobody has worked, as far as is known; called by the keeper's thread.
-        trial_s: seconds that a bundle on trial must serve.
+        trial_s: seconds that a bundle on trial must have measured.
+        quiet_s: seconds without work until another bundle is taken over.
+        on_progress: called before what may take seconds at the start.
     """
 
+    live: InUse
+    captures: InUse
+
     def __init__(
-        self, store: ModelStore, wanted: Wanted, *, idle_s: Callable[[], float], trial_s: float, look_every_s: float = LOOK_EVERY_S
+        self,
+        store: ModelStore,
+        wanted: Wanted,
+        *,
+        trial_s: float,
+        quiet_s: float = QUIET_S,
+        look_every_s: float = LOOK_EVERY_S,
+        on_progress: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._wanted = wanted
-        self._idle_s = idle_s
         self._trial_s = trial_s
+        self._quiet_s = quiet_s
         self._look_every_s = look_every_s
+        self._on_progress = on_progress
+        self._idle_s: Callable[[], float] = lambda: 0.0
         self._stopping = threading.Event()
+        self._stop_by: float | None = None
         self._thread = threading.Thread(target=self._run, name="models", daemon=True)
+        self._choosing = threading.RLock()  # for what the store remembers of the bundle that serves; held while the disk is waited for
+        self._telling = threading.Lock()  # for what is told of it; held for moments, for the server's loop asks
+        self._chosen: Chosen | None = None
         self._waiting = False
-        self._roles = frozenset(wanted.roles())
-        self._chosen, live, captures = self._loaded()
-        self._since = time.monotonic()
-        self.live, self.captures = InUse(live), InUse(captures)
+        self._roles: frozenset[str] = frozenset()
+        self._serving: Loaded
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._roles = frozenset(self._wanted.roles())
+        try:
+            loaded = self._loaded(self._roles, count=True)
+        except BaseException as error:
+            if not isinstance(error, Exception):  # a wish to end the program, which says nothing of the bundle
+                self._end_in_order()
+            raise
+        self._serving, self._chosen = loaded, loaded.chosen
+        self.live, self.captures = InUse(loaded.live), InUse(loaded.captures)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._stopping.set()
-        self._thread.join(STOP_DEADLINE_S)
-        if kind is None and self._on_trial:
-            self._try(self._store.stopped)
+        """Whatever ends the program by raising, or by asking, is no crash: the start is not held against the bundle."""
+        self.ask_to_stop()
+        if self._thread.is_alive():
+            self._thread.join(max(0.0, (self._stop_by or 0.0) - time.monotonic()))
+        self._end_in_order()
         self.live.close()
         self.captures.close()
+
+    def watch(self, idle_s: Callable[[], float]) -> None:
+        """Look after the bundle from here on. `idle_s`: seconds for which nobody has worked, as far as is known; asked by the thread."""
+        self._idle_s = idle_s
+        self._thread.start()
+
+    def ask_to_stop(self) -> None:
+        """Exchange nothing any more. Returns at once; idempotent."""
+        if self._stop_by is None:
+            self._stop_by = time.monotonic() + STOP_DEADLINE_S
+        self._stopping.set()
 
     @property
     def state(self) -> ModelsState:
         """What serves at this moment. Any thread."""
-        chosen = self._chosen
+        with self._telling:
+            chosen, waiting = self._chosen, self._waiting
         if chosen is None:
-            return ModelsState(None, "none", False, None)
-        return ModelsState(chosen.bundle.id, chosen.source, self._waiting, chosen.notice)
+            return ModelsState(None, "none", waiting, None)
+        return ModelsState(chosen.bundle.id, chosen.source, waiting, chosen.notice)
 
     def dismiss_notice(self) -> None:
-        """A person has read the notice. Raises BundleError where that cannot be written down."""
+        """A person has read the notice. Any thread. Raises BundleError where that cannot be written down; it then stays."""
         self._store.dismiss_notice()
-        chosen = self._chosen
-        if chosen is not None:
-            self._chosen = Chosen(chosen.bundle, chosen.source, None, chosen.slot, chosen.on_trial)
+        self._tell(notice=None)
+
+    def _run(self) -> None:
+        said: str | None = None
+        while not self._stopping.wait(self._look_every_s):
+            try:
+                self._look()
+            except Exception as error:  # the bundle that serves goes on serving
+                if repr(error) != said:  # once, not at every look
+                    log.exception("the installed bundles could not be looked after")
+                said = repr(error)
+
+    def _look(self) -> None:
+        if problem := self._serving.problem:
+            self._fail(problem)
+            return
+        chosen = self._serving.chosen
+        if self._on_trial and self.live.worked_for_s >= self._trial_s:
+            with self._choosing:
+                self._try(self._store.confirm)
+            self._tell(on_trial=False)
+            log.info("a bundle has served its trial", bundle=chosen and chosen.bundle.id)
+        if self._wanted.classical:
+            return
+        roles = frozenset(self._wanted.roles())
+        self._waiting = self._store.changed() or roles != self._roles
+        if self._waiting and self._quiet:
+            self._exchange(roles)
 
     @property
     def _on_trial(self) -> bool:
         return self._chosen is not None and self._chosen.on_trial
 
-    def _run(self) -> None:
-        while not self._stopping.wait(self._look_every_s):
-            try:
-                self._look()
-            except Exception:  # the bundle that serves goes on serving
-                log.exception("the installed bundles could not be looked after")
+    @property
+    def _quiet(self) -> bool:
+        return self._idle_s() >= self._quiet_s
 
-    def _look(self) -> None:
-        chosen = self._chosen
-        if chosen is not None and chosen.source == "slot" and (problem := self.live.now.segmenter.problem):
-            log.warning("a bundle fails at work", bundle=chosen.bundle.id, why=problem)
+    def _fail(self, problem: str) -> None:
+        """The installed bundle fails at work: another one serves from the next frame on, whoever works."""
+        chosen = self._serving.chosen
+        log.warning("a bundle fails at work", bundle=chosen and chosen.bundle.id, why=problem)
+        with self._choosing:
             self._store.failed(problem)
-            self._exchange()
-            return
-        if self._on_trial and time.monotonic() - self._since >= self._trial_s:
-            self._try(self._store.confirm)
-            if chosen is not None:
-                self._chosen = Chosen(chosen.bundle, chosen.source, chosen.notice, chosen.slot, on_trial=False)
-                log.info("a bundle has served its trial", bundle=chosen.bundle.id)
-        roles = frozenset(self._wanted.roles())
-        self._waiting = not self._wanted.classical and (self._store.changed() or roles != self._roles)
-        if self._waiting and self._idle_s() >= QUIET_S:
-            self._roles = roles
-            self._exchange()
+            another = self._store.changed()  # rolled back for good, or a person was quicker; else it is passed over, and was counted
+        self._serve(self._loaded(self._roles, count=another), self._roles)
 
-    def _exchange(self) -> None:
-        chosen, live, captures = self._loaded()
-        self.live.offer(live)
-        self.captures.offer(captures)
-        self._chosen, self._since, self._waiting = chosen, time.monotonic(), False
-        if chosen is not None:
-            log.info("another bundle serves from the next frame on", bundle=chosen.bundle.id, source=chosen.source)
-
-    def _loaded(self) -> tuple[Chosen | None, Instruments, Instruments]:
-        """What is to serve, and the instruments of the live picture and of captures made of it. Never raises for a bundle's sake."""
-        if self._wanted.classical:
-            return (
-                None,
-                self._instruments(SegmenterSource(None, None), None, False),
-                self._instruments(SegmenterSource(None, None), None, True),
-            )
-        self._store.begin_trial()
-        problem = "no bundle can be read"
-        for _ in range(MOST_TRIES):
-            try:
-                chosen = self._store.choose()
-            except BundleError as error:  # not even the factory's
-                problem = str(error)
+    def _exchange(self, roles: frozenset[str]) -> None:
+        """Make ready what was activated, and let it serve as soon as it is quiet: it may not be any more."""
+        if self._on_trial:
+            with self._choosing:
+                self._try(self._store.stopped)  # as at a stop: what begins now is counted anew
+        loaded = self._loaded(roles, count=True)
+        while not self._quiet and not self._serving.problem:
+            if self._stopping.wait(self._look_every_s):
                 break
-            if chosen.notice:
-                log.warning("about the installed bundles", notice=chosen.notice)
-            try:
-                return chosen, *self._made_of(chosen)
-            except BundleError as error:
-                log.warning("a bundle does not work here", bundle=chosen.bundle.id, why=str(error))
-                self._store.failed(str(error))
-        source = SegmenterSource(None, f"the classical mask is used instead of the learned one: {problem}")
-        return None, self._instruments(source, None, False), self._instruments(source, None, True)
+        self._serve(loaded, roles)
 
-    def _made_of(self, chosen: Chosen) -> tuple[Instruments, Instruments]:
+    def _serve(self, loaded: Loaded, roles: frozenset[str]) -> None:
+        if self._stopping.is_set():
+            loaded.close()
+            return
+        self._serving, self._roles = loaded, roles
+        with self._telling:
+            self._chosen, self._waiting = loaded.chosen, False
+        self.live.offer(loaded.live)
+        self.captures.offer(loaded.captures)
+        if loaded.chosen is not None:
+            log.info("another bundle serves from the next frame on", bundle=loaded.chosen.bundle.id, source=loaded.chosen.source)
+
+    def _end_in_order(self) -> None:
+        """The start of a bundle on trial is not held against it, that of one in the making neither. Waits no longer than it may."""
+        deadline = STOP_DEADLINE_S if self._stop_by is None else max(0.1, self._stop_by - time.monotonic())
+        if self._choosing.acquire(timeout=deadline):
+            try:
+                self._try(self._store.stopped)
+            finally:
+                self._choosing.release()
+
+    def _tell(self, **changes: object) -> None:
+        with self._telling:
+            if self._chosen is not None:
+                self._chosen = replace(self._chosen, **changes)  # type: ignore[arg-type]
+
+    def _loaded(self, roles: frozenset[str], *, count: bool) -> Loaded:
+        """What is to serve, made ready. Never raises for a bundle's sake. `count`: as a start of the bundle on trial."""
+        if self._wanted.classical:
+            return self._without_bundle(None)
+        problem = "no bundle can be read"
+        for attempt in range(MOST_TRIES):
+            self._on_progress()
+            with self._choosing:
+                if count and attempt == 0 and not self._stopping.is_set():
+                    self._store.begin_trial()
+                try:
+                    chosen = self._store.choose()
+                except BundleError as error:  # not even the factory's
+                    problem = str(error)
+                    break
+            try:
+                loaded = self._made_of(chosen, roles)
+            except Exception as error:  # what a bundle can do to a library nobody knows
+                expected = isinstance(error, TrichoscopeError)
+                problem = str(error) if expected else f"{type(error).__name__}: {error}"
+                log.warning("a bundle does not work here", bundle=chosen.bundle.id, why=problem, exc_info=not expected)
+                if chosen.source != "slot":
+                    break
+                with self._choosing:
+                    self._store.failed(problem)
+            else:
+                if chosen.notice:
+                    log.warning("about the installed bundles", notice=chosen.notice)
+                return loaded
+        return self._without_bundle(f"{INSTEAD}: {problem}")
+
+    def _without_bundle(self, problem: str | None) -> Loaded:
+        live, captures = (Instruments(make_segmenter(SegmenterSource(None, problem), threads=1), Graders(None, ())) for _ in range(2))
+        return Loaded(None, live, captures)
+
+    def _made_of(self, chosen: Chosen, roles: frozenset[str]) -> Loaded:
         """Raises BundleError where an installed bundle fails its golden check or cannot be used; others are used as far as they can be."""
         bundle = chosen.bundle
         if chosen.on_trial:
             prove(bundle).require()
         finder = bundle if bundle.manifest.roles.segmenter is not None else read_bundle(FACTORY)
-        live, captures = (self._instruments(SegmenterSource(finder, None), bundle, thorough) for thorough in (False, True))
-        problem = live.segmenter.problem or captures.segmenter.problem or live.graders.problem or captures.graders.problem
-        if chosen.source == "slot" and problem is not None:
+        live = self._instruments(finder, bundle, roles, thorough=False)
+        try:
+            loaded = Loaded(chosen, live, self._instruments(finder, bundle, roles, thorough=True))
+        except BaseException:
             live.close()
-            captures.close()
+            raise
+        if problem := loaded.problem:
+            loaded.close()
             raise BundleError(problem)
-        return live, captures
+        return loaded
 
-    def _instruments(self, source: SegmenterSource, graded_by: Bundle | None, thorough: bool) -> Instruments:
-        backend = None if source.bundle is None or self._wanted.backend is None else self._wanted.backend(source.bundle)
-        segmenter = make_segmenter(source, threads=self._wanted.threads, thorough=thorough, backend=backend)
-        return Instruments(segmenter, Graders(graded_by, self._roles, threads=self._wanted.threads, thorough=thorough))
+    def _instruments(self, finder: Bundle, graded_by: Bundle, roles: frozenset[str], *, thorough: bool) -> Instruments:
+        backend_problem: str | None = None
+        threads = self._wanted.threads
+
+        def make_backend(model: bytes) -> Backend:
+            nonlocal backend_problem
+            if self._wanted.backend is not None:
+                try:
+                    return self._wanted.backend(finder)(model)
+                except InferenceError as problem:  # a precision that this bundle has not, say
+                    log.warning("ONNX Runtime serves", bundle=finder.id, why=str(problem))
+                    backend_problem = f"{problem}; ONNX Runtime serves"
+            return OnnxBackend(model, name=finder.id, threads=threads)
+
+        segmenter = make_segmenter(SegmenterSource(finder, None), threads=threads, thorough=thorough, backend=make_backend)
+        try:
+            graders = Graders(graded_by, roles, threads=threads, thorough=thorough)
+        except BaseException:
+            segmenter.close()
+            raise
+        return Instruments(segmenter, graders, backend_problem)
 
     def _try(self, write: Callable[[], None]) -> None:
         try:
