@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from device.simulated.graded import COVERAGE, REDNESS, WETNESS, graded_frame, graded_recipe, render_graded
+from device.simulated.graded import COVERAGE, DRY, REDNESS, SHINE, SOAKED, graded_frame, graded_recipe, render_graded
 from device.simulated.recipe import draw_recipe
 from device.simulated.scene import render_scene
 
@@ -18,28 +18,35 @@ def test_the_same_seed_and_grades_give_the_same_picture():
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_flakes_cover_the_share_that_the_grade_stands_for(seed):
-    """What the flakes of a grade change, against the scene without them; translucent ones change little, layers overlap."""
-    shares = []
-    for grade in range(4):
-        scene = render_graded(seed, (grade, 0, 1), **SIZE)
-        bare = render_scene(seed, **SIZE, kind="realistic", recipe=graded_recipe(seed, (grade, 0, 1), "realistic"))
-        shares.append(float(np.mean(np.abs(scene.picture - bare.picture).max(2) > 0.02)))
-    assert shares[0] < 3 * COVERAGE[0][1] + 0.003
+def test_flakes_cover_about_the_share_that_the_grade_stands_for(seed):
+    shares = [float(render_graded(seed, (grade, 0, 1), **SIZE).flakes.mean()) for grade in range(4)]
     assert shares == sorted(shares)
-    assert shares[3] > 2.5 * shares[1]
+    for share, (low, high) in zip(shares, COVERAGE, strict=True):
+        assert 0.8 * low <= share <= 1.25 * high + 0.004
 
 
-def test_shine_lightens_skin_only_and_grows_with_the_grade():
-    seeds = [seed for seed in range(40) if graded_recipe(seed, (0, 3, 0), "realistic").grades[1] == 0][:3]
-    for seed in seeds:
-        amounts = []
-        for grade in range(4):
-            scene = render_graded(seed, (0, grade, 0), **SIZE)
-            bare = render_scene(seed, **SIZE, kind="realistic", recipe=graded_recipe(seed, (0, grade, 0), "realistic"))
-            amounts.append(float((scene.picture - bare.picture).clip(0).mean()))
+def test_shine_lightens_skin_and_grows_with_the_grade():
+    for seed in range(3):
+        amounts = [float(render_graded(seed, (0, grade, 0), **SIZE).shine.mean()) for grade in range(4)]
         assert amounts == sorted(amounts)
-        assert amounts[3] > 3 * amounts[1] > 0
+        assert amounts[0] == 0 < amounts[1]
+        assert amounts[3] > 4 * amounts[1]
+
+
+def test_painted_shine_is_what_the_grade_stands_for_and_spares_hair():
+    seed, grades = 3, (0, 2, 0)
+    scene = render_graded(seed, grades, **SIZE)
+    bare = render_scene(seed, **SIZE, kind="realistic", recipe=graded_recipe(seed, grades, "realistic"))
+    skin = bare.field & ~bare.mask
+    assert SHINE[2][0] * 0.6 < float(scene.shine[skin].mean()) < SHINE[2][1] * 1.4
+    assert scene.shine[bare.mask].mean() < 0.3 * scene.shine[skin].mean(), "the lens's softness alone spills over"
+
+
+def test_a_film_all_over_is_severe():
+    soaked = next(seed for seed in range(40) if graded_recipe(seed, (0, 3, 0), "realistic").grades[1] == 3)
+    scene = render_graded(soaked, (0, 3, 0), **SIZE)
+    assert scene.recipe.wetness >= SOAKED[0]
+    assert scene.shine.mean() > SHINE[1][1]
 
 
 def test_amounts_lie_in_the_bands_of_their_grades():
@@ -47,10 +54,10 @@ def test_amounts_lie_in_the_bands_of_their_grades():
         grades = (seed % 4, seed // 4 % 4, seed // 16 % 4)
         recipe = graded_recipe(seed, grades, "hard")
         assert REDNESS[grades[2]][0] <= recipe.redness <= REDNESS[grades[2]][1]
-        low, high = WETNESS[recipe.grades[1]]
-        assert recipe.grades[1] in (0, grades[1])
+        low, high = SOAKED if recipe.grades[1] == 3 else DRY
         assert low <= recipe.wetness <= high
-    for bands in (COVERAGE, REDNESS, WETNESS):
+        assert recipe.grades[1] in (0, grades[1])
+    for bands in (COVERAGE, REDNESS, SHINE):
         assert all(a[1] < b[0] for a, b in itertools.pairwise(bands))
 
 
