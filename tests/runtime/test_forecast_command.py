@@ -8,7 +8,10 @@ from typer.testing import CliRunner
 
 from runtime.cli import build
 from runtime.commands import forecast as command
+from runtime.commands import instruments
 from runtime.forecast.attribution import attribution_picture
+from runtime.intended_use.declaration import declare, withdraw
+from runtime.intended_use.text import packaged_text
 from tests.runtime.forecast_samples import TODAY, history_dict, write_forecast_bundle
 
 
@@ -24,14 +27,19 @@ def bundle(tmp_path_factory):
 def run(bundle, tmp_path, monkeypatch):
     """Runs `trichoscope forecast` on a file with `whole` in it, where a clinic has declared its use."""
     monkeypatch.setattr(command, "today", lambda: TODAY)
-    monkeypatch.setattr(command, "forecasts_allowed", lambda config: True)
+    declare(tmp_path / "state", packaged_text(), "Dr T")
+    configure("clinical", tmp_path)
     monkeypatch.chdir(tmp_path)
 
     def call(whole, *options, text=None):
         (tmp_path / "c17.json").write_text(json.dumps(whole) if text is None else text)
-        return CliRunner().invoke(build("forecast"), ["forecast", "c17.json", "--bundle", str(bundle), *options])
+        return CliRunner().invoke(build("forecast"), ["forecast", "c17.json", "--config", "kiosk.toml", "--bundle", str(bundle), *options])
 
     return call
+
+
+def configure(profile, folder):
+    (folder / "kiosk.toml").write_text(f'[use]\nprofile = "{profile}"\n[store]\nfolder = "{folder / "state"}"\n')
 
 
 def with_picture(name="c17.png"):
@@ -61,7 +69,7 @@ def test_from_a_file_to_a_forecast_with_its_picture(run, tmp_path):
 def test_for_people_it_says_the_same_in_words(run):
     done = run(history_dict())
     assert done.exit_code == 0, done.stderr
-    assert done.stdout.startswith("high: ")
+    assert done.stdout.startswith("hair-loss forecast: high risk, ")
     assert "not validated on real labels" in done.stdout
     assert "stress" in done.stdout
     assert "density_per_cm2: 180 → 161 over 3 visits" in done.stdout
@@ -127,19 +135,37 @@ def test_no_records_no_forecast(run, text):
 
 def test_files_that_are_none_are_refused(run, tmp_path):
     for name in ("absent.json", str(tmp_path)):
-        done = CliRunner().invoke(build("forecast"), ["forecast", name])
+        done = CliRunner().invoke(build("forecast"), ["forecast", name, "--config", "kiosk.toml"])
         assert done.exit_code == 1
         assert "forecast: " in done.stderr
     done = run(history_dict(), "--picture", "why.doc")
     assert done.exit_code == 1
     assert "ending in .svg" in done.stderr
     os.mkfifo("pipe.json")  # nobody writes: opening it would wait for ever
-    assert CliRunner().invoke(build("forecast"), ["forecast", "pipe.json"]).exit_code == 1
+    assert CliRunner().invoke(build("forecast"), ["forecast", "pipe.json", "--config", "kiosk.toml"]).exit_code == 1
 
 
-def test_a_salon_gets_no_forecast(run, monkeypatch):
-    monkeypatch.setattr(command, "forecasts_allowed", lambda config: False)
+def test_a_salon_gets_no_forecast(run, tmp_path):
+    configure("wellness", tmp_path)
     done = run(history_dict(), "--json")
     assert done.exit_code == 1
     assert done.stdout == ""
+    assert 'profile = "clinical"' in done.stderr
     assert "trichoscope use declare" in done.stderr
+    configure("clinical", tmp_path)
+    withdraw(tmp_path / "state", "Dr T")
+    done = run(history_dict(), "--json")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "no operator has declared it: `trichoscope use declare" in done.stderr
+
+
+def test_the_serving_bundle_is_used_where_none_is_named(run, tmp_path, monkeypatch, bundle):
+    monkeypatch.setattr(instruments, "FACTORY", bundle)
+    run(history_dict())  # writes the file
+    done = CliRunner().invoke(build("forecast"), ["forecast", "c17.json", "--config", "kiosk.toml", "--json"])
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["bundle"].startswith("stressed/1+")
+    monkeypatch.setattr(instruments, "FACTORY", tmp_path / "none")
+    done = CliRunner().invoke(build("forecast"), ["forecast", "c17.json", "--config", "kiosk.toml"])
+    assert done.exit_code == 1
+    assert "name one with --bundle" in done.stderr

@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 from device.simulated.head import draw_head, render_view
 from runtime.bundles.errors import BundleError
 from runtime.cli import build
-from runtime.commands import assess as command
 from runtime.inference.errors import InferenceError
+from runtime.intended_use.declaration import declare
+from runtime.intended_use.text import packaged_text
 from runtime.staging import faces
 from runtime.staging.result import json_schema
 from runtime.staging.staging import Stager, middle, stage_inputs
@@ -34,9 +35,12 @@ def bundle(tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def clinical(monkeypatch):
-    """The operator has declared the clinical use; what happens without is a test of its own."""
-    monkeypatch.setattr(command, "_offered", lambda config: "for trained operators")
+def clinical(tmp_path_factory, monkeypatch):
+    """A state folder in which an operator has declared the clinical use; what happens without is a test of its own."""
+    state = tmp_path_factory.mktemp("state")
+    declare(state, packaged_text(), "A. Operator")
+    (state / "clinical.toml").write_text(f'[use]\nprofile = "clinical"\n[store]\nfolder = "{state}"\n')
+    monkeypatch.setenv("TRICHOSCOPE_CONFIG", str(state / "clinical.toml"))
 
 
 def run(*arguments):
@@ -57,6 +61,17 @@ def test_the_stage_of_five_views(tmp_path, bundle):
     assert found["bundle"].startswith("bright/1+") and found["validated_on_real_labels"] is False
 
 
+def test_without_a_declaration_nothing_is_staged(tmp_path, bundle, monkeypatch):
+    folder = grey_views(tmp_path / "views", {"front": 0})
+    for profile, words in (("wellness", "the wellness profile offers no stage"), ("clinical", "clinical use is not in force")):
+        file = tmp_path / f"{profile}.toml"
+        file.write_text(f'[use]\nprofile = "{profile}"\n[store]\nfolder = "{tmp_path / "state"}"\n')
+        result = run("--views", folder, "--bundle", bundle, "--config", file, "--out", tmp_path / "out")
+        assert result.exit_code == 1 and result.stdout == ""
+        assert words in result.stderr and "trichoscope use declare" in result.stderr
+        assert not (tmp_path / "out").exists()
+
+
 def test_two_views_that_disagree_and_what_each_said(tmp_path, bundle):
     grey_views(tmp_path / "views", {"front": 36, "top": 180})
     found = json.loads(run("--views", tmp_path / "views", "--bundle", bundle, "--json").stdout)
@@ -70,12 +85,12 @@ def test_a_table_for_people(tmp_path, bundle):
     result = run("--views", tmp_path / "views", "--bundle", bundle)
     assert result.exit_code == 0
     for words in (
-        "stage I ",
+        "Norwood–Hamilton stage I\n",
         "front",
         "missing: top, back, left, right",
         "bright/1+",
         "validated on real labels: false",
-        "trained operators",
+        "model trained on rendered data",
     ):
         assert words in result.stdout
 
