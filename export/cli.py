@@ -12,7 +12,7 @@ from export.commands import bundle, convert, engine, evaluate, quantise, train, 
 from runtime import __version__
 
 # what the extra `trichoscope[export]` brings
-LIBRARIES = ("torch", "onnx", "onnxslim", "scikit-learn", "skl2onnx", "onnxruntime")
+LIBRARIES = ("torch", "onnx", "onnxscript", "onnxslim", "scikit-learn", "skl2onnx", "onnxruntime")
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(train.app, name="train")

@@ -75,6 +75,8 @@ def quantise(
                 for which in possible:
                     began = time.monotonic()
                     made.append(make_variant(bundle, name, which, judge, task=task))
+                    for bar in bars.tasks:  # fewer steps were needed than there might have been
+                        bars.update(bar.id, total=bar.completed)
                     told.setdefault(name, {})[which] = _figures(made[-1], time.monotonic() - began)
                 changed[name], files = with_variants(one, made)
                 added |= files

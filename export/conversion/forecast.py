@@ -24,7 +24,7 @@ from export.training import checkpoint
 from export.training.cache import make_folder
 from export.training.forecast.recipe import HYBRID
 from export.training.forecast.report import FOREST, FULL_FOREST, NAMES, Report, name_of
-from export.training.forecast.training import LABELS, TEST_SEED, ForecastTraining, cohort_for, picture_input
+from export.training.forecast.training import EYES, LABELS, TEST_SEED, ForecastTraining, cohort_for, picture_input
 from runtime.bundles.golden import GoldenCase, pack
 from runtime.bundles.parts import MAX_FILE_BYTES, Golden, ModelCard, Tolerance
 from runtime.bundles.roles import ForecastRole
@@ -191,12 +191,13 @@ def bundle_forecast(training: Path, found: Report | None = None) -> tuple[bytes,
         raise ConversionError(
             f"{training}: the graph has {len(model)} bytes, a bundle's file at most {MAX_FILE_BYTES}: ship the architecture device"
         )
+    eyes = checkpoint.load(training / EYES)
     card = ModelCard(
         description=f"{WHAT[run.head]}: hybrid CNN–LSTM, architecture {run.architecture}.",
         recipe=run.recipe.to_dict() | {"frozen": int(run.recipe.frozen), "architecture": run.architecture, "head": run.head},
         seed=run.seed,
         steps=int(state["step"]),
-        seconds=round(float(state["history"]["seconds"]), 1),
+        seconds=round(float(state["history"]["seconds"]) + float(eyes["history"]["seconds"]), 1),
         machine=f"{platform.machine()}, {os.cpu_count()} CPU cores, {'one GPU' if torch.cuda.is_available() else 'no GPU'}",
         trained_on=TRAINED_ON,
         validated_on_real_labels=False,

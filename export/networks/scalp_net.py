@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from export.networks.conditions import CONDITIONS, GRADES
+from export.networks.conditions import CONDITIONS, GRADES, UNKNOWN
 from export.networks.densenet import DenseNet
 from export.networks.efficientformer import EfficientFormerV2
 from export.networks.live import InvertedResidual
@@ -23,7 +23,10 @@ RGB_MEAN, RGB_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of Ima
 SIZES = {"small": (240, 320), "densenet169": (240, 320), "efficientformerv2_s0": (224, 224)}
 """Height and width of each backbone's pictures; the published ones' checkpoints want, or bear, these."""
 HIDDEN = 64
-SPREAD_FLOOR = 1e-3
+SPREAD_FLOOR, SHARE_FLOOR = 1e-2, 2e-3
+SHARES_OF = (0.0, 0.15, 0.5)  # of a cell
+MAPS_WEIGHT = 4.0
+"""Of the maps' cross-entropy beside the four losses: it is an average over cells most of which are bare."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +36,20 @@ class Graded:
     Attributes:
         presence: logits (batch, 3), whether each condition is there at all.
         grades: logits (batch, 3, GRADES); with an ordinal head already logarithms of probabilities.
+        maps: logits (batch, 2, height / MAP_STRIDE, width / MAP_STRIDE) of the share of each cell that flakes cover, and that shines; None
+            of backbones that draw none.
     """
 
     presence: Tensor
     grades: Tensor
+    maps: Tensor | None
 
 
 class SmallBackbone(nn.Module):
-    """Normalised RGB (n, 3, height, width) to a description (n, `channels`)."""
+    """Normalised RGB (n, 3, height, width) to a description (n, `channels`) and maps of flakes and shine.
+
+    Its sides are multiples of MAP_STRIDE.
+    """
 
     def __init__(self, base: int = 16) -> None:
         super().__init__()
@@ -51,12 +60,22 @@ class SmallBackbone(nn.Module):
         self.down16 = nn.Sequential(InvertedResidual(c3, c4, expand=4, stride=2), *(InvertedResidual(c4, c4, expand=4) for _ in range(2)))
         self.down32 = nn.Sequential(InvertedResidual(c4, c5, expand=4, stride=2), InvertedResidual(c5, c5, expand=4))
         self.last = nn.Sequential(nn.Conv2d(c5, c5, 1, bias=False), nn.BatchNorm2d(c5), nn.ReLU6(inplace=True))
-        self.channels = 2 * (3 + c3 + c4 + c5)
+        self.maps = nn.Conv2d(c3, 2, 1)
+        nn.init.constant_(self.maps.bias, -3.0)  # type: ignore[arg-type]  # most skin is bare
+        self.channels = 2 * (3 + c3 + c4 + c5) + 2 * len(SHARES_OF)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The description, and the logits of the maps."""
         x8 = self.down8(self.stem(x))
         x16 = self.down16(x8)
-        return torch.cat([_moments(part) for part in (x, x8, x16, self.last(self.down32(x16)))], 1)
+        maps = self.maps(x8)
+        # what the maps say is learnt from the maps: grades would pull at single cells
+        cells = torch.sigmoid(maps).detach()
+        # shares of the picture: the mean, and how many cells have more than so much; grades go by their logarithms
+        shares = [cells.mean((2, 3))] + [torch.sigmoid((cells - level) * 20).mean((2, 3)) for level in SHARES_OF[1:]]
+        amounts = torch.log(torch.cat(shares, 1) + SHARE_FLOOR)
+        parts = [_moments(part) for part in (x, x8, x16, self.last(self.down32(x16)))]
+        return torch.cat([*parts, amounts], 1), maps
 
 
 def _convolved(inner: int, outer: int) -> list[nn.Module]:
@@ -125,17 +144,25 @@ class ScalpNet(nn.Module):
     def forward(self, pictures: Tensor) -> Graded:
         rgb = pictures.permute(0, 3, 1, 2).flip(1).float()
         x = self.backbone((rgb - self.mean) / self.std)
-        if x.dim() == 4:
-            x = x.mean((2, 3))
-        return Graded(self.presence(x), torch.stack([head(x) for head in self.grades], 1))
+        x, maps = x if isinstance(x, tuple) else (x.mean((2, 3)), None)
+        return Graded(self.presence(x), torch.stack([head(x) for head in self.grades], 1), maps)
 
 
-def conditions_loss(found: Graded, grades: Tensor) -> Tensor:
+def conditions_loss(found: Graded, grades: Tensor, maps: Tensor | None = None) -> Tensor:
     """The sum of the four losses (ScalpVision 3.3): binary cross-entropy of presence, cross-entropy of each condition's grade.
 
-    `grades`: int64 (batch, 3), 0…3.
+    Where `maps` are known (of rendered scenes they are), the cross-entropy of the network's maps joins them: a network that is shown
+    which cells are flaked or shine need not find out from the grades alone what they count.
+
+    Args:
+        grades: int64 (batch, 3), 0…3.
+        maps: float32 (batch, 2, height / MAP_STRIDE, width / MAP_STRIDE), shares 0…1, UNKNOWN where nobody can say.
     """
     loss = functional.binary_cross_entropy_with_logits(found.presence, (grades > 0).to(found.presence.dtype))
     for index in range(len(CONDITIONS)):
         loss = loss + functional.cross_entropy(found.grades[:, index], grades[:, index])
+    if maps is not None and found.maps is not None:
+        known = (maps != UNKNOWN).to(maps.dtype)
+        entropy = functional.binary_cross_entropy_with_logits(found.maps, maps.clamp(min=0), reduction="none")
+        loss = loss + MAPS_WEIGHT * (entropy * known).sum() / (known.sum() + 1)
     return loss

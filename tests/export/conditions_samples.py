@@ -32,7 +32,10 @@ def drawn_scenes(folder: Path, count: int = 16, seed: int = 0) -> list[tuple[Pat
     made = []
     for index in range(count):
         grades = (index % 4, index // 4 % 4, (index + index // 4) % 4)
-        np.save(folder / f"{index}.npy", drawn_scalp(grades, rng))
+        picture = drawn_scalp(grades, rng)
+        flakes = cv2.inRange(picture, np.full(3, 215), np.full(3, 249))
+        shine = cv2.inRange(picture, np.full(3, 250), np.full(3, 255))
+        np.save(folder / f"{index}.npy", np.dstack([picture, flakes, shine]))
         made.append((folder / f"{index}.npy", grades))
     return made
 

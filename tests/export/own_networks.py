@@ -71,3 +71,17 @@ def no_network() -> str:
 
 def broken() -> None:
     raise RuntimeError("no such GPU")
+
+
+def classifier() -> object:
+    """A fitted pipeline of four classes over three columns."""
+    import numpy as np
+    from sklearn.ensemble import GradientBoostingClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    rng = np.random.default_rng(0)
+    rows = rng.normal(0, 1, (120, 3))
+    return make_pipeline(StandardScaler(), GradientBoostingClassifier(n_estimators=4, max_depth=2, random_state=0)).fit(
+        rows, np.arange(120) % 4
+    )

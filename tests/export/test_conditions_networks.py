@@ -7,6 +7,7 @@ import onnx  # noqa: E402
 
 from export.conversion.conditions import OUTPUTS, CameraGraph, conditions_onnx, conditions_parity  # noqa: E402
 from export.errors import ConversionError, TrainingError  # noqa: E402
+from export.networks.conditions import UNKNOWN  # noqa: E402
 from export.networks.densenet import DenseNet  # noqa: E402
 from export.networks.efficientformer import EfficientFormerV2  # noqa: E402
 from export.networks.live import parameter_count  # noqa: E402
@@ -152,7 +153,11 @@ def test_the_loss_is_the_sum_of_four():
     grades = torch.tensor([[0, 1, 2], [3, 0, 0], [1, 1, 3], [2, 3, 1]])
     bce = torch.nn.functional.binary_cross_entropy_with_logits(found.presence, (grades > 0).float())
     each = [torch.nn.functional.cross_entropy(found.grades[:, i], grades[:, i]) for i in range(3)]
-    assert float(conditions_loss(found, grades).detach()) == pytest.approx(float((bce + sum(each)).detach()), rel=1e-6)
+    four = float((bce + sum(each)).detach())
+    assert float(conditions_loss(found, grades).detach()) == pytest.approx(four, rel=1e-6)
+    maps = torch.rand(4, 2, 8, 8)
+    assert float(conditions_loss(found, grades, maps).detach()) > four
+    assert float(conditions_loss(found, grades, torch.full_like(maps, UNKNOWN)).detach()) == pytest.approx(four, rel=1e-6)
 
 
 def test_a_backbones_weights_load_by_timms_names_and_others_are_refused(tmp_path):

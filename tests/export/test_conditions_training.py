@@ -11,6 +11,7 @@ from typer.testing import CliRunner  # noqa: E402
 
 from export.cli import app  # noqa: E402
 from export.errors import DataError, TrainingError  # noqa: E402
+from export.networks.conditions import UNKNOWN  # noqa: E402
 from export.training import checkpoint  # noqa: E402
 from export.training.conditions import scenes, sources  # noqa: E402
 from export.training.conditions import training as module  # noqa: E402
@@ -59,14 +60,18 @@ def test_resumed_equals_uninterrupted(drawn, tmp_path):
     assert any(not torch.allclose(a, b, atol=1e-5) for a, b in zip(whole.network.parameters(), other.network.parameters(), strict=True))
 
 
-def test_it_learns_and_tells(drawn, tmp_path):
+def test_it_learns_and_tells(drawn, tmp_path, monkeypatch):
+    monkeypatch.setitem(module.ScalpNet.__init__.__globals__["SIZES"], "small", (96, 128))
+    found, validation = drawn
+    validation = Validation(validation.pictures.repeat(2, 1).repeat(2, 2), validation.grades)
     seen = []
-    recipe = dataclasses.replace(SMOKE, steps=60, rate=1e-2, rounds=1, validate_every=30, batch=8, ema=0.9)
-    progress = ConditionsTraining(tmp_path / "run", recipe, 1).run(*drawn, Watcher(validated=lambda step, f1: seen.append((step, f1))))
-    assert progress.loss[-1][1] < 0.8 * progress.loss[0][1]
-    assert [step for step, _ in seen] == [30, 60]
+    recipe = dataclasses.replace(SMOKE, steps=50, rate=3e-3, rounds=1, validate_every=25, batch=16, ema=0.9)
+    watcher = Watcher(validated=lambda step, f1: seen.append((step, f1)))
+    progress = ConditionsTraining(tmp_path / "run", recipe, 1).run(found[:4], validation, watcher)
+    assert progress.loss[-1][1] < 0.85 * progress.loss[0][1]
+    assert [step for step, _ in seen] == [25, 50]
     assert set(seen[-1][1]) == {"dandruff", "sebum", "erythema"}
-    assert json.loads((tmp_path / "run" / HISTORY).read_text())["f1"]["sebum"][-1] == [60, seen[-1][1]["sebum"]]
+    assert json.loads((tmp_path / "run" / HISTORY).read_text())["f1"]["sebum"][-1] == [50, seen[-1][1]["sebum"]]
     curves = (tmp_path / "run" / CURVES).read_text()
     assert curves.count("<polyline") == 4
     assert "macro-F1" in curves
@@ -96,7 +101,7 @@ def test_numbers_that_are_not_finite_never_reach_a_checkpoint(drawn, tmp_path, m
     training.run(*drawn, Watcher(), until=4)
     before = (tmp_path / "run" / checkpoint.NAME).read_bytes()
     with monkeypatch.context() as patched, pytest.raises(TrainingError, match=r"not finite at step 4.*another --seed"):
-        patched.setattr(module, "conditions_loss", lambda found, _: torch.sqrt(found.grades.sum() * 0))
+        patched.setattr(module, "conditions_loss", lambda found, *_: torch.sqrt(found.grades.sum() * 0))
         training.run(*drawn, Watcher())
     assert all(torch.isfinite(p).all() for p in training.network.parameters())
     assert (tmp_path / "run" / checkpoint.NAME).read_bytes() == before
@@ -143,8 +148,9 @@ def test_samples_are_the_same_whenever_asked_for_and_follow_the_weights(drawn):
     later = GradedSamples(rare, (24, 32), 1, 50, 10)
     assert torch.equal(samples[53][0], later[3][0])
     assert not torch.equal(samples[53][0], samples[54][0])
-    assert samples[0][0].shape == (24, 32, 3)
-    assert samples[0][0].dtype == torch.uint8
+    picture, grades, maps = samples[0]
+    assert (picture.shape, grades.shape, maps.shape) == ((24, 32, 3), (3,), (2, 3, 4))
+    assert (picture.dtype, maps.dtype) == (torch.uint8, torch.float32)
     share = np.mean([int(samples[i][1][0]) == 3 for i in range(200)])
     assert 0.35 < share < 0.65
 
@@ -152,15 +158,29 @@ def test_samples_are_the_same_whenever_asked_for_and_follow_the_weights(drawn):
 def test_looking_anew_changes_light_but_no_grade():
     rng = np.random.default_rng(0)
     flaky = drawn_scalp((3, 0, 0), rng)
-    shares = [float(np.mean(seen_anew(flaky, np.random.default_rng(i), 60, 80, rendered=True).min(2) > 165)) for i in range(12)]
-    bare = [
-        float(np.mean(seen_anew(drawn_scalp((0, 0, 0), rng), np.random.default_rng(i), 60, 80, rendered=True).min(2) > 165))
-        for i in range(12)
-    ]
-    assert np.median(shares) > np.median(bare)
+    planes = np.dstack([flaky, cv2.inRange(flaky, np.array((215,) * 3), np.array((255,) * 3))])
+    whole = float(np.mean(planes[..., 3] > 0))
+    for seed in range(12):
+        picture, rest = seen_anew(planes, np.random.default_rng(seed), 60, 80, rendered=True)
+        assert picture.shape == (60, 80, 3)
+        assert rest.shape == (60, 80, 1)
+        flakes = rest[..., 0] > 200
+        assert 0.3 * whole < flakes.mean() < 2 * whole
+        assert picture[flakes].mean() > picture[rest[..., 0] == 0].mean(), "planes go where the picture goes"
     one, same = (seen_anew(flaky, np.random.default_rng(4), 60, 80, rendered=False) for _ in range(2))
-    assert np.array_equal(one, same)
-    assert one.shape == (60, 80, 3)
+    assert np.array_equal(one[0], same[0])
+    assert one[1].shape == (60, 80, 0)
+
+
+def test_maps_tell_what_share_of_each_cell_is_flaked_and_nothing_of_other_pictures(drawn, tmp_path):
+    found, _ = drawn
+    severe = [source for source in found if source.grades[0] == 3][:1]
+    maps = torch.stack([GradedSamples(severe, (48, 64), 1, 0, 8)[i][2] for i in range(8)])
+    assert float(maps.min()) >= 0
+    assert 0.01 < float(maps[:, 0].mean()) < 0.2
+    cv2.imwrite(str(tmp_path / "a.png"), drawn_scalp((3, 0, 0), np.random.default_rng(0), 64, 64))
+    of_a_camera = GradedSamples([Source(tmp_path / "a.png", (3, 0, 0), "labelled")], (48, 64), 1, 0, 1)[0][2]
+    assert bool((of_a_camera == UNKNOWN).all())
 
 
 def test_every_combination_of_grades_comes_equally_often_and_tests_have_other_seeds():

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -134,8 +136,8 @@ def test_a_training_becomes_a_bundle_that_segments(tmp_path, monkeypatch):
     assert {"dice_easy", "dice_realistic", "dice_hard", "false_area_without_hair", "parity_hair"} <= set(metrics)
     with LearnedSegmenter(bundle, threads=1) as segmenter:
         assert segmenter.segment(np.zeros((50, 70, 3), np.uint8)).mask.shape == (50, 70)
-    shown = CliRunner().invoke(app, ["bundle", "inspect", str(tmp_path / "made")])
-    assert shown.output == (tmp_path / "made" / "manifest.json").read_text()
+    shown = CliRunner().invoke(app, ["bundle", "inspect", str(tmp_path / "made"), "--json"])
+    assert json.loads(shown.stdout)["id"] == bundle.id
     (tmp_path / "made" / "segmenter.onnx").write_bytes(b"")
     refused = CliRunner().invoke(app, ["bundle", "inspect", str(tmp_path / "made")])
     assert refused.exit_code == 1

@@ -105,6 +105,21 @@ def test_an_own_network_becomes_a_part_that_proves_itself(tmp_path, checkpoint):
     assert read_part(out).role == part.role
 
 
+def test_an_own_estimator_becomes_a_part_that_proves_itself(tmp_path):
+    fields = {"card": card().model_dump(mode="json"), "input": "rows", "features": ["a", "b", "c"], "labels": ["0", "1", "2", "3"]}
+    (tmp_path / "fields.json").write_text(json.dumps(fields))
+    out = tmp_path / "part"
+    given = ("--features", 3, "--name", "rows", "--role", "severity", "--fields", tmp_path / "fields.json")
+    result = run("sklearn", f"{HERE}:classifier", out, *given)
+    assert result.exit_code == 0, result.output
+    part = read_part(out)
+    assert prove(as_bundle(part)).passed
+    rows = np.random.default_rng(1).normal(0, 1, (50, 3)).astype(np.float32)
+    with OnnxBackend(part.content[part.role.model]) as backend:
+        found = backend.infer({"rows": rows})["probabilities"]
+    assert np.abs(found - own_networks.classifier().predict_proba(rows)).max() <= 1e-5
+
+
 class Code:
     def __reduce__(self):
         return os.mkdir, ("ran",)

@@ -11,6 +11,7 @@ from typer.testing import CliRunner  # noqa: E402
 from export.cli import app  # noqa: E402
 from export.conversion.forecast import GOLDEN, MODEL, ROLE, bundle_forecast  # noqa: E402
 from export.errors import TrainingError  # noqa: E402
+from export.evaluation import forecast as evaluation  # noqa: E402
 from export.evaluation.forecast_pictures import calibration_svg  # noqa: E402
 from export.networks.hybrid import GREY  # noqa: E402
 from export.persons import MARKERS, SERIES  # noqa: E402
@@ -37,6 +38,10 @@ pytestmark = pytest.mark.export
 def one_thread():
     calibration_svg("", {"nobody": []})  # Matplotlib keeps the fonts open that it has used once
     torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(torch, "set_num_threads", lambda wanted: None)  # two threads wait for each other where other tests run beside
+        patched.setattr(evaluation, "DRAWS", 20)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +238,7 @@ def test_a_frozen_branch_sees_what_it_would_see_in_the_picture():
 
 
 def test_the_forest_learns_from_the_records():
-    learnt, tested = people(cohort_for("device", 21, 300)), people(cohort_for("device", 22, 300))
+    learnt, tested = people(cohort_for("device", 21, 200)), people(cohort_for("device", 22, 200))
     recipe = dataclasses.replace(SMOKE, trees=40)
     found = forest_probabilities(records_table(learnt), learnt.targets("risk", "records"), records_table(tested), recipe, 1, 2)
     assert np.allclose(found.sum(1), 1)

@@ -20,14 +20,15 @@ Float = NDArray[np.float32]
 SMALLEST_CUT = 0.8  # of a side
 
 
-def seen_anew(source: Image, rng: np.random.Generator, height: int, width: int, *, rendered: bool) -> Image:
-    """uint8 (height, width, 3) BGR of `source`, uint8 (h, w, 3).
+def seen_anew(source: Image, rng: np.random.Generator, height: int, width: int, *, rendered: bool) -> tuple[Image, Image]:
+    """uint8 (height, width, 3) BGR of `source`, uint8 (h, w, 3 or more), and its further planes cut likewise, (height, width, rest).
 
     Args:
         rendered: `source` is a scene before lens and sensor, and gets theirs in full; a camera's picture has its own already, and gets
             a fraction.
     """
-    cut = _cut(source, rng, height, width)
+    whole = _cut(source, rng, height, width)
+    cut, rest = whole[..., :3], np.ascontiguousarray(whole[..., 3:])
     picture = lit(cut.astype(np.float32) * np.float32(1 / 255), rng, 1.0 if rendered else 0.6)
     if rendered:
         picture = defocus(picture, float(rng.uniform(0.2, 0.8) if rng.random() < 0.7 else rng.uniform(0.6, 1.3)))
@@ -41,7 +42,7 @@ def seen_anew(source: Image, rng: np.random.Generator, height: int, width: int, 
         image = np.asarray(cv2.convertScaleAbs(picture, alpha=255), np.uint8)
     if rng.random() < 0.6:
         image = np.asarray(cv2.imdecode(np.frombuffer(jpeg_bytes(image, int(rng.uniform(60, 97))), np.uint8), cv2.IMREAD_COLOR), np.uint8)
-    return image
+    return image, rest
 
 
 def _cut(source: Image, rng: np.random.Generator, height: int, width: int) -> Image:
@@ -51,8 +52,9 @@ def _cut(source: Image, rng: np.random.Generator, height: int, width: int) -> Im
     rows, columns = max(8, round(share * whole_height)), max(8, round(share * whole_width))
     top, left = int(rng.integers(whole_height - rows + 1)), int(rng.integers(whole_width - columns + 1))
     part = np.ascontiguousarray(source[top : top + rows, left : left + columns][:: rng.choice((-1, 1)), :: rng.choice((-1, 1))])
-    smaller = rows * columns > height * width
-    return np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR), np.uint8)
+    how = cv2.INTER_AREA if rows * columns > height * width else cv2.INTER_LINEAR
+    planes = [cv2.resize(part[..., index], (width, height), interpolation=how) for index in range(part.shape[2])]
+    return np.asarray(np.stack(planes, 2), np.uint8)  # OpenCV takes four planes at most together
 
 
 def lit(picture: Float, rng: np.random.Generator, strength: float) -> Float:

@@ -45,7 +45,7 @@ class ConditionsRecipe:
         return asdict(self)
 
 
-CPU = ConditionsRecipe("cpu", "small", False, 12, 2880, 192, 32, 1800, 3e-3, 2, 2e-2, 0.995, 300, 1)
+CPU = ConditionsRecipe("cpu", "small", False, 12, 1920, 192, 32, 1500, 3e-3, 2, 2e-2, 0.995, 300, 1)
 GPU = ConditionsRecipe("gpu", "densenet169", False, 12, 12_800, 512, 64, 20_000, 6e-4, 3, 2e-2, 0.9995, 1000, 12)
 SMOKE = ConditionsRecipe("smoke", "small", False, 8, 8, 4, 2, 8, 1e-3, 2, 1e-2, 0.5, 4, 0)
 RECIPES = {recipe.name: recipe for recipe in (CPU, GPU, SMOKE)}

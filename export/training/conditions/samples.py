@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from export.errors import TrainingError
-from export.networks.conditions import CONDITIONS, GRADES
+from export.networks.conditions import CONDITIONS, GRADES, MAP_STRIDE, UNKNOWN
 from export.training.conditions.augmentation import seen_anew
 from export.training.conditions.scenes import read_scene
 from runtime.commands.pictures import read_picture
@@ -65,7 +65,7 @@ def tally(sources: Sequence[Source]) -> dict[str, dict[str, list[int]]]:
 
 
 def read_source(source: Source) -> NDArray[np.uint8]:
-    """The picture of a source, uint8 (height, width, 3) BGR.
+    """The picture of a source, uint8 (height, width, 3) BGR, a scene's with its planes of flakes and shine behind.
 
     Raises:
         TrainingError: it cannot be read any more.
@@ -78,8 +78,12 @@ def read_source(source: Source) -> NDArray[np.uint8]:
         raise TrainingError(f"{problem}; the training read it before: put it back, or start anew") from problem
 
 
-class GradedSamples(Dataset[tuple[Tensor, Tensor]]):
-    """Sample `i` as (picture uint8 (height, width, 3) BGR, grades int64 (3,)), drawn by `severity_weights`."""
+class GradedSamples(Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """Sample `i` as (picture uint8 (height, width, 3) BGR, grades int64 (3,), maps float32 (2, height / 8, width / 8)).
+
+    Drawn by `severity_weights`. The maps say what share of each cell flakes cover, and how much of it shines; UNKNOWN where nobody can
+    say.
+    """
 
     def __init__(self, sources: Sequence[Source], size: tuple[int, int], seed: int, first: int, count: int) -> None:
         self.sources, self.size, self.seed, self.first, self.count = list(sources), size, seed, first, count
@@ -89,11 +93,16 @@ class GradedSamples(Dataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
         cv2.setNumThreads(1)
         rng = np.random.default_rng([self.seed, 23, self.first + index])
         place = min(int(np.searchsorted(self.until, rng.random(), side="right")), len(self.sources) - 1)
         source = self.sources[place]
         height, width = self.size
-        picture = seen_anew(read_source(source), rng, height, width, rendered=source.origin == "rendered")
-        return torch.from_numpy(picture), torch.tensor(source.grades, dtype=torch.int64)
+        picture, planes = seen_anew(read_source(source), rng, height, width, rendered=source.origin == "rendered")
+        cells = (height // MAP_STRIDE, width // MAP_STRIDE)
+        maps = np.full((2, *cells), UNKNOWN, np.float32)
+        if planes.shape[2]:
+            small = cv2.resize(planes, cells[::-1], interpolation=cv2.INTER_AREA)
+            maps = np.ascontiguousarray(small.transpose(2, 0, 1)).astype(np.float32) * np.float32(1 / 255)
+        return torch.from_numpy(picture), torch.tensor(source.grades, dtype=torch.int64), torch.from_numpy(maps)

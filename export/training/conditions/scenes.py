@@ -1,7 +1,8 @@
 """Rendered scalps of known grades, kept on disk while networks learn from them: every combination of grades equally often.
 
-A kept scene is a picture before lens and sensor, reduced to KEPT_WIDTH × KEPT_HEIGHT: lens, sensor and light are drawn anew each time
-that it is looked at. Its file appears whole or not at all; an interrupted rendering goes on where it stopped.
+A kept scene is a picture before lens and sensor, and where flakes lie and lamps are mirrored in it, reduced to KEPT_WIDTH × KEPT_HEIGHT:
+lens, sensor and light are drawn anew each time that it is looked at. Its file appears whole or not at all; an interrupted rendering goes
+on where it stopped.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from export.errors import TrainingError
 from export.training.cache import check_room, done_by_workers, make_folder
 
 KEPT_WIDTH, KEPT_HEIGHT = 400, 300
-KEPT_BYTES = KEPT_WIDTH * KEPT_HEIGHT * 3 + 4096
+PLANES = 5  # blue, green, red, flakes, shine
+KEPT_BYTES = KEPT_WIDTH * KEPT_HEIGHT * PLANES + 4096
 KIND_SHARES: dict[Kind, float] = {"easy": 0.2, "realistic": 0.45, "hard": 0.35}
 COMBINATIONS: tuple[Grades, ...] = tuple((d, s, e) for d, s, e in itertools.product(range(4), repeat=3))
 
@@ -57,11 +59,11 @@ def choose_graded(count: int, seed: int, *, first_seed: int = 0) -> Iterator[Gra
 def scene_path(folder: Path, choice: GradedChoice) -> Path:
     """Where a scene is kept."""
     grades = "".join(map(str, choice.grades))
-    return folder / f"v{RENDERER_VERSION}.{GRADED_VERSION}-{choice.kind}-{grades}-{choice.seed}.npy"
+    return folder / f"v{RENDERER_VERSION}.{GRADED_VERSION}.{PLANES}-{choice.kind}-{grades}-{choice.seed}.npy"
 
 
 def read_scene(path: Path) -> Image:
-    """A kept scene, uint8 (KEPT_HEIGHT, KEPT_WIDTH, 3) BGR, mapped into memory.
+    """A kept scene, uint8 (KEPT_HEIGHT, KEPT_WIDTH, PLANES), mapped into memory.
 
     Raises:
         TrainingError: the file is damaged.
@@ -70,7 +72,7 @@ def read_scene(path: Path) -> Image:
         picture: Image = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError, SyntaxError, TokenError) as problem:  # a damaged header is read as Python
         raise TrainingError(f"{path}: {problem}: delete the file, it is rendered again") from problem
-    if picture.dtype != np.uint8 or picture.shape != (KEPT_HEIGHT, KEPT_WIDTH, 3):
+    if picture.dtype != np.uint8 or picture.shape != (KEPT_HEIGHT, KEPT_WIDTH, PLANES):
         raise TrainingError(f"{path}: not a kept scene: delete the file, it is rendered again")
     return picture
 
@@ -90,7 +92,9 @@ def _render(task: tuple[Path, GradedChoice]) -> None:
     scene = render_graded(choice.seed, choice.grades, kind=choice.kind)
     # the camera's own white balance is part of what makes skin look red: it stays
     lit = np.clip(scene.picture * np.array(scene.recipe.tint_bgr, np.float32), 0, 1)
-    small = cv2.resize(cv2.convertScaleAbs(lit, alpha=255), (KEPT_WIDTH, KEPT_HEIGHT), interpolation=cv2.INTER_AREA)
+    planes = (lit, scene.flakes.astype(np.float32), scene.shine)
+    reduced = [cv2.resize(plane, (KEPT_WIDTH, KEPT_HEIGHT), interpolation=cv2.INTER_AREA) for plane in planes]
+    small = np.rint(np.dstack(reduced) * 255).astype(np.uint8)
     part = target.with_suffix(f".{os.getpid()}.part")
     try:
         try:

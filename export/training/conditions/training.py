@@ -152,8 +152,8 @@ class ConditionsTraining:
         last = recipe.steps if until is None else min(until, recipe.steps)
         began = time.monotonic()
         with _workers_failing(self.folder):
-            for pictures, grades in self._batches(sources, last):
-                loss = self._step(pictures, grades)
+            for pictures, grades, maps in self._batches(sources, last):
+                loss = self._step(pictures, grades, maps)
                 self.progress.step += 1
                 step = self.progress.step
                 if step % LOG_EVERY == 0 or step == last:
@@ -167,7 +167,7 @@ class ConditionsTraining:
                     began = time.monotonic()
         return self.progress
 
-    def _batches(self, sources: Sequence[Source], last: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self, sources: Sequence[Source], last: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         recipe = self.recipe
         first = self.progress.step * recipe.batch
         samples = GradedSamples(sources, self.network.size, self.seed, first, last * recipe.batch - first)
@@ -176,12 +176,12 @@ class ConditionsTraining:
         more: dict[str, Any] = {"multiprocessing_context": "spawn", "prefetch_factor": 4} if recipe.workers else {}
         yield from DataLoader(samples, batch_size=recipe.batch, num_workers=recipe.workers, **more)
 
-    def _step(self, pictures: Tensor, grades: Tensor) -> float:
+    def _step(self, pictures: Tensor, grades: Tensor, maps: Tensor) -> float:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.recipe, self.progress.step)
         torch.manual_seed(self.seed * 1_000_003 + self.progress.step)  # what dropout draws hangs on nothing before
         self.network.train()
-        loss = conditions_loss(self.network(pictures.to(self.device)), grades.to(self.device))
+        loss = conditions_loss(self.network(pictures.to(self.device)), grades.to(self.device), maps.to(self.device))
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         slope = nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
