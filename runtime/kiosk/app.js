@@ -118,14 +118,14 @@ class App extends Component {
         <${Stage} onReady=${this.onReady} onRetry=${this.onRetry} veil=${veil} measurement=${m}
           behind=${now.behind} />
         <${Notices} store=${now.store} segmenterProblem=${now.segmenterProblem}
-          modelsNotice=${now.modelsNotice} onModelsRead=${this.onModelsRead} useNotice=${use?.notice ?? null}
+          modelsNotice=${now.modelsNotice} onModelsRead=${this.onModelsRead}
+          modelsWaiting=${now.modelsWaiting} useNotice=${use?.notice ?? null}
           calibrationProblem=${m && !m.scale.um_per_px ? now.calibration.why : null}
           calibrationNotice=${now.calibration.notice} handpiece=${now.handpiece} />
         <${Captures} onMounted=${this.onCaptures} onOpen=${this.onOpen} />
         <aside class="panel">
           <div class="scroll">
-            <${Numbers} measurement=${m} stale=${Boolean(m) && now.resultIsStale} />
-            <${Grades} measurement=${m} use=${use} />
+            <${Numbers} measurement=${m} stale=${Boolean(m) && now.resultIsStale}><${Grades} measurement=${m} use=${use} /><//>
             <${Quality} measurement=${m} problem=${now.analysisProblem} />
             <div class="charts">
               <${TrendChart} columns=${now.trend} perCm2=${!m || Boolean(m.scale.um_per_px)} />

@@ -23,7 +23,7 @@ const FADED = '0.35';
  * @typedef {{why: string|null, notice: string|null}} CalibrationState why no profile fits; what is to be known of the one in use
  * @typedef {{
  *   connection: import('./live.js').ConnectionState, camera: CameraState|null, analysisProblem: string,
- *   store: import('./notices.js').StoreState, segmenterProblem: string|null, modelsNotice: string|null, calibration: CalibrationState,
+ *   store: import('./notices.js').StoreState, segmenterProblem: string|null, modelsNotice: string|null, modelsWaiting: boolean, calibration: CalibrationState,
  *   handpiece: import('./notices.js').HandpieceState, distanceMm: number|null,
  *   measurement: Measurement|null,
  *   resultIsStale: boolean, pictureIsStale: boolean, hasPicture: boolean, behind: boolean,
@@ -57,6 +57,7 @@ export class LiveView {
     this.segmenterProblem = null;
     /** @type {string|null} */
     this.modelsNotice = null;
+    this.modelsWaiting = false; // another bundle was activated, and waits until nobody works
     /** @type {CalibrationState} */
     this.calibration = { why: null, notice: null };
     /** @type {import('./notices.js').HandpieceState} */
@@ -130,6 +131,7 @@ export class LiveView {
       store: this.store,
       segmenterProblem: this.segmenterProblem,
       modelsNotice: this.modelsNotice,
+      modelsWaiting: this.modelsWaiting,
       calibration: this.calibration,
       handpiece: this.handpiece,
       distanceMm: this.distanceMm,
@@ -236,9 +238,12 @@ export class LiveView {
     const store = message.store ?? { problem: null, notice: null };
     const segmenterProblem = message.segmenter?.problem ?? null;
     const modelsNotice = message.models?.notice ?? null;
-    const segmenterChanged = segmenterProblem !== this.segmenterProblem || modelsNotice !== this.modelsNotice;
+    const modelsWaiting = message.models?.waiting ?? false;
+    const modelsChanged = modelsNotice !== this.modelsNotice || modelsWaiting !== this.modelsWaiting;
+    const segmenterChanged = segmenterProblem !== this.segmenterProblem || modelsChanged;
     this.segmenterProblem = segmenterProblem;
     this.modelsNotice = modelsNotice;
+    this.modelsWaiting = modelsWaiting;
     const calibration = message.calibration ?? { why: null, notice: null };
     const calibrationChanged =
       calibration.why !== this.calibration.why || calibration.notice !== this.calibration.notice;

@@ -13,7 +13,8 @@ const HANDPIECE_WELL = ['none', 'opening', 'ready'];
 
 /**
  * Properties: `store`, a StoreState; `segmenterProblem`, why hair is found the simpler way, or null; `modelsNotice`, what is to
- * be known of the installed bundles, or null, and `onModelsRead`, called when it was closed; `useNotice`, why another profile of
+ * be known of the installed bundles, or null, and `onModelsRead`, called when it was closed; `modelsWaiting`, whether another bundle
+ * waits for a quiet moment; `useNotice`, why another profile of
  * use is in force than was asked for, or null; `calibrationProblem`,
  * why sizes are in pixels, or null; `calibrationNotice`, what is to be known of the profile in use, or null; `handpiece`,
  * a HandpieceState.
@@ -27,11 +28,11 @@ export class Notices extends Component {
 
   shouldComponentUpdate(/** @type {any} */ props, /** @type {any} */ state) {
     const before = this.props;
-    const names = ['store', 'segmenterProblem', 'modelsNotice', 'useNotice', 'calibrationProblem', 'calibrationNotice', 'handpiece'];
+    const names = ['store', 'segmenterProblem', 'modelsNotice', 'modelsWaiting', 'useNotice', 'calibrationProblem', 'calibrationNotice', 'handpiece'];
     return state !== this.state || names.some((name) => props[name] !== before[name]);
   }
 
-  render({ store, segmenterProblem, modelsNotice, onModelsRead, useNotice, calibrationProblem, calibrationNotice, handpiece }) {
+  render({ store, segmenterProblem, modelsNotice, onModelsRead, modelsWaiting, useNotice, calibrationProblem, calibrationNotice, handpiece }) {
     const works = HANDPIECE_WELL.includes(handpiece.state);
     return html`<div class="notices-over" role="alert">
       ${
@@ -41,6 +42,7 @@ export class Notices extends Component {
       ${this.#closable('store-notice', texts.store.notice, store.notice)}
       ${this.#closable('segmenter-notice', texts.segmenter.notice, segmenterProblem)}
       ${this.#closable('models-notice', texts.models.notice, modelsNotice, modelsNotice, onModelsRead)}
+      ${this.#closable('models-waiting', texts.models.waiting, modelsWaiting ? texts.models.waitingDetail : null)}
       ${this.#closable('use-notice', texts.use.notice, useNotice)}
       ${this.#closable('calibration-problem', texts.calibration.problem, calibrationProblem)}
       ${this.#closable('calibration-notice', texts.calibration.notice, calibrationNotice)}

@@ -54,8 +54,8 @@ export function perFollicle(counts) {
   return { mean, error: Math.sqrt(variance / counts.length) };
 }
 
-/** @param {{measurement: Measurement|null, stale?: boolean}} props */
-export function Numbers({ measurement: m, stale = false }) {
+/** @param {{measurement: Measurement|null, stale?: boolean, children?: any}} props children: what comes right after the figures */
+export function Numbers({ measurement: m, stale = false, children = null }) {
   const hasScale = Boolean(m?.scale.um_per_px);
   const diameter = hasScale ? (m?.diameter_um ?? null) : (m?.diameter_px ?? null);
   const density = m?.density_per_cm2 ?? null;
@@ -80,6 +80,7 @@ export function Numbers({ measurement: m, stale = false }) {
         <${Figure} name="per-follicle" label=${texts.numbers.perFollicle} value=${number(perUnit.mean, 1)}
           error=${plusMinus(perUnit.error)} note=${singleNote(m?.single_hair_unit_share ?? null)} />
       </div>
+      ${children}
       <${TerminalVellus} share=${m?.terminal_vellus ?? null} />
       <${Further} measurement=${m} />
     </section>`;

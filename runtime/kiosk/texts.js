@@ -148,6 +148,8 @@ export const texts = {
 
   models: {
     notice: 'About the installed models',
+    waiting: 'Other models are ready',
+    waitingDetail: 'They are taken over by themselves once no capture has been made for some minutes.',
   },
 
   use: {
@@ -155,7 +157,12 @@ export const texts = {
   },
 
   grades: {
-    label: 'Hair loss and scalp',
+    label: 'Look of hair and scalp',
+    mark: '†',
+    spoken: (/** @type {string} */ name, /** @type {string} */ word, /** @type {string} */ likely) =>
+      `${name}: ${word}, ${likely} likely`,
+    notGraded: (/** @type {string} */ name) => `${name}: not to be told from this picture`,
+    doubtful: (/** @type {string|null} */ reason) => `doubtful: ${reason ?? 'the reason is not known'}`,
   },
 
   calibration: {

@@ -83,7 +83,7 @@ BAD_GRAPHS: dict[str, tuple[bytes, str]] = {
     "a newer opset": (dark_is_hair(opsets=[("", 19)]), "opset 19"),
     "a newer opset of ai.onnx.ml": (dark_is_hair(opsets=[("", 17), ("ai.onnx.ml", 6)]), "opset 6"),
     "no opset": (dark_is_hair(opsets=[]), "no opset"),
-    "an opset twice": (dark_is_hair(opsets=[("", 17), ("ai.onnx", 17)]), "comes twice"),
+    "two opsets": (dark_is_hair(opsets=[("", 17), ("ai.onnx", 16)]), "different opsets"),
     "a custom domain": (dark_is_hair(opsets=[("", 17), ("com.evil", 1)]), "domain 'com.evil'"),
     "a node of a custom domain": (dark_is_hair(more=node_of("com.microsoft", "FusedConv")), "domain 'com.microsoft'"),
     "a node of a domain without an opset": (dark_is_hair(more=node_of("ai.onnx.ml", "Scaler")), "with their opset"),
@@ -164,6 +164,14 @@ BAD_GRAPHS: dict[str, tuple[bytes, str]] = {
     "trees of a giant feature": (
         dark_is_hair(opsets=ML, more=trees(nodes_featureids=_ints("nodes_featureids", [10**6, 0, 0]))),
         "features or classes",
+    ),
+    "trees of an unknown mode": (
+        dark_is_hair(opsets=ML, more=trees(nodes_modes=strings("nodes_modes", "BRANCH_LEQ", "LEAF", "LEAVE"))),
+        "mode that cannot be",
+    ),
+    "trees of a mode without end": (
+        dark_is_hair(opsets=ML, more=trees(nodes_modes=strings("nodes_modes", "BRANCH_LEQ", "LEAF", "LEAF" * 90))),
+        "mode that cannot be",
     ),
     "trees of a node twice": (
         dark_is_hair(opsets=ML, more=trees(nodes_nodeids=_ints("nodes_nodeids", [0, 1, 1]))),
