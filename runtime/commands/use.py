@@ -67,7 +67,9 @@ def declare(
     if as_json:
         typer.echo(declaration.model_dump_json(by_alias=True))
     else:
-        typer.echo(f"declared by {declaration.operator} for version {declaration.text_version}; in force as soon as nobody works at the kiosk")
+        typer.echo(
+            f"declared by {declaration.operator} for version {declaration.text_version}; in force as soon as nobody works at the kiosk"
+        )
     if settings.profile != "clinical":
         typer.echo('the configuration asks for wellness: write profile = "clinical" in its table [use]', err=True)
 
