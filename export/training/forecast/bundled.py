@@ -26,7 +26,8 @@ def bundle_report(bundle: Bundle, seed: int, count: int, advance: Callable[[int]
     role = bundle.manifest.roles.forecast
     if role is None or role.picture is None or len(role.labels) != 2:
         raise EvaluationError(f"{bundle.id}: has no forecast of a risk from a picture: name another --bundle")
-    if (role.series, role.markers, role.interval) != (SERIES, MARKERS, "month"):
+    scaling = [(series.name, series.mean, series.std) for series in role.series]
+    if (scaling, role.markers, role.interval) != ([(s.name, s.mean, s.std) for s in SERIES], MARKERS, "month"):
         raise EvaluationError(f"{bundle.id}: its forecast takes other series or markers than rendered persons have: name another --bundle")
     spec, told = role.picture, []
     cohort = draw_cohort(seed, count, lambda picture: np.asarray(picture_tensor(picture, spec)[0]), advance=advance)

@@ -50,7 +50,8 @@ class Report:
     def markdown(self) -> str:
         """The tables, for people."""
         bounds = ", ".join(f"{name} {value:.3f}" for name, value in self.bounds.items())
-        return f"{table(self.rows)}\n\n{gains_table(self.gains)}\n\nAUC of who knows the scores that labels were drawn with: {bounds}\n"
+        gains = f"{gains_table(self.gains)}\n\n" if self.gains else ""
+        return f"{table(self.rows)}\n\n{gains}AUC of who knows the scores that labels were drawn with: {bounds}\n"
 
 
 def name_of(which: Contestant) -> str:
