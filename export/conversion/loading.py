@@ -10,8 +10,10 @@ import importlib
 import io
 import json
 import math
+import os
 import pickle
 import re
+import stat
 import struct
 import sys
 import warnings
@@ -63,7 +65,7 @@ def made_by(factory: str) -> Any:
         sys.path.insert(0, here)
     try:
         made = getattr(importlib.import_module(module_name), name)()
-    except Exception as problem:  # a person's code may raise anything
+    except (Exception, SystemExit) as problem:  # a person's code may raise anything, and must not end the command as if all were well
         raise ConversionError(f"{factory}: {type(problem).__name__}: {first_line(problem)}: mend the factory") from problem
     return made
 
@@ -115,10 +117,13 @@ def load_state(path: Path) -> State:
         ConversionError: no such file, too large, damaged, no weights in it, or a pickle with code.
     """
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise ConversionError(f"{path}: larger than {MAX_BYTES >> 30} GiB: {RETRAIN}")
-        content = path.read_bytes()
+        with path.open("rb", opener=_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ConversionError(f"{path}: no plain file: name a checkpoint")
+            if status.st_size > MAX_BYTES:
+                raise ConversionError(f"{path}: larger than {MAX_BYTES >> 30} GiB: {RETRAIN}")
+            content = file.read(status.st_size)
     except OSError as problem:
         raise ConversionError(f"{path}: {problem.strerror or problem}: name a checkpoint that may be read") from problem
     if looks_safetensors(content):
@@ -136,6 +141,11 @@ def load_state(path: Path) -> State:
     except Exception as problem:  # what is damaged makes zip reader and unpickler raise nearly anything
         raise ConversionError(f"{path}: damaged, or no checkpoint ({first_line(problem)}): {RETRAIN}") from problem
     return _weights(loaded, path)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opens a pipe, too, without waiting for who writes."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _check_archive(content: bytes, path: Path) -> None:

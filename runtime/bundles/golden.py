@@ -21,6 +21,8 @@ from runtime.bundles.errors import BundleError
 MAX_CASES = 64
 MAX_UNPACKED_BYTES = 128 * 1024 * 1024
 KINDS = "fiub"  # floats, signed and unsigned whole numbers, truth values
+NUMBER_DIGITS = 4  # of a case's number: Python takes long to read thousands of digits, and refuses more
+PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others take as much memory for unpacking as the file asks for
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +66,8 @@ def unpack(content: bytes, where: str) -> tuple[GoldenCase, ...]:
             entries = archive.infolist()
             if len(entries) > MAX_CASES * 32 or sum(entry.file_size for entry in entries) > MAX_UNPACKED_BYTES:
                 raise BundleError(f"{where}: golden data of more than {MAX_UNPACKED_BYTES} bytes unpacked: {remedy}")
+            if any(entry.compress_type not in PACKED for entry in entries):
+                raise BundleError(f"{where}: golden data that are compressed otherwise than by deflate: {remedy}")
             if len({entry.filename for entry in entries}) != len(entries):
                 raise BundleError(f"{where}: an array comes twice: {remedy}")
             arrays = {entry.filename: _array(archive.read(entry)) for entry in entries}
@@ -75,10 +79,10 @@ def unpack(content: bytes, where: str) -> tuple[GoldenCase, ...]:
     for name, array in arrays.items():
         number, _, rest = name.partition("/")
         way, _, tensor = rest.partition("/")
-        if not (number.isascii() and number.isdigit()) or way not in ("in", "out") or not tensor.endswith(".npy"):
-            raise BundleError(f"{where}: {name!r} belongs to no case: {remedy}")
-        if array.dtype.kind not in KINDS or array.size == 0 or (array.dtype.kind == "f" and not np.isfinite(array).all()):
-            raise BundleError(f"{where}: {name!r} is no array of finite numbers: {remedy}")
+        if not (number.isascii() and number.isdigit() and len(number) <= NUMBER_DIGITS) or way not in ("in", "out") or not tensor.endswith(".npy"):
+            raise BundleError(f"{where}: {name[:64]!r} belongs to no case: {remedy}")
+        if array.dtype.kind not in KINDS or not array.dtype.isnative or array.size == 0 or (array.dtype.kind == "f" and not np.isfinite(array).all()):
+            raise BundleError(f"{where}: {name[:64]!r} is no array of finite numbers as this processor has them: {remedy}")
         sorted_by_case.setdefault(int(number), ({}, {}))[way == "out"][tensor.removesuffix(".npy")] = array
     cases = [GoldenCase(*sorted_by_case[number]) for number in sorted(sorted_by_case)]
     if not 1 <= len(cases) <= MAX_CASES or not all(case.inputs and case.outputs for case in cases):

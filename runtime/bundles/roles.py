@@ -188,7 +188,8 @@ class StageRole(Role):
     """Norwood–Hamilton stage from the views of a head that are there.
 
     Inputs: `picture.name` (n, views, height, width, 3) and `present` float32 (n, views), 1 where there is a view. Outputs
-    `probabilities` float32 (n, labels) and `attention` float32 (n, views), which sums to 1.
+    `probabilities` float32 (n, labels), `attention` float32 (n, views), which sums to 1, and `view_probabilities` float32
+    (n, views, labels), what each view says alone.
     """
 
     picture: PictureInput

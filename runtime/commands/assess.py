@@ -13,6 +13,7 @@ from rich.table import Table
 from runtime.errors import TrichoscopeError
 
 if TYPE_CHECKING:
+    from runtime.config import Settings
     from runtime.intended_use.in_force import UseInForce
     from runtime.staging.result import StageResult
 
@@ -29,7 +30,7 @@ def assess(
     ],
     bundle: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder of the bundle to use instead of the program's own.", show_default=False),
+        typer.Option(metavar="DIR", help="Bundle to use instead of the one that serves here.", show_default=False),
     ] = None,
     out: Annotated[
         Path | None,
@@ -50,13 +51,13 @@ def assess(
     """
     messages = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
-        use = _in_force(config)
-        from runtime.bundles.reader import FACTORY, read_bundle
+        settings, use = _in_force(config)
+        from runtime.commands.instruments import bundle_asked_for
         from runtime.staging.keeping import keep
         from runtime.staging.staging import Stager
         from runtime.staging.views import read_views
 
-        stager = Stager(read_bundle(bundle or FACTORY), threads=THREADS)
+        stager = Stager(bundle_asked_for(settings, bundle, lambda said: messages.print(said, markup=False)), threads=THREADS)
         found = read_views(views)
         for complaint in found.complaints:
             messages.print(complaint, markup=False)
@@ -75,8 +76,8 @@ def assess(
         raise typer.Exit(1)
 
 
-def _in_force(config: Path | None) -> UseInForce:
-    """The profile of use, which must be one that stages.
+def _in_force(config: Path | None) -> tuple[Settings, UseInForce]:
+    """The configuration and its profile of use, which must be one that stages.
 
     Raises:
         TrichoscopeError: the configuration cannot be used, or the profile in force offers no stage.
@@ -88,7 +89,7 @@ def _in_force(config: Path | None) -> UseInForce:
     use = profile_in_force(settings.use, settings.store.folder)
     if not use.allows("stage"):
         raise TrichoscopeError(use.notice or f'the {use.profile} profile offers no stage: set use.profile = "clinical" and {REMEDY}')
-    return use
+    return settings, use
 
 
 def _tell(result: StageResult, use: UseInForce) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -18,7 +17,6 @@ from runtime.errors import PictureError, TrichoscopeError
 
 if TYPE_CHECKING:
     from runtime.bundles.reader import Bundle
-    from runtime.config import Settings
     from runtime.forecast.records import History
     from runtime.forecast.result import Forecast, Outlook
     from runtime.intended_use.in_force import UseInForce
@@ -36,6 +34,7 @@ def forecast(
 ) -> None:
     """Forecast from a client's records. Speaks from three visits on; otherwise names what is missing."""
     complain = Console(stderr=True)
+    from runtime.commands.instruments import bundle_asked_for
     from runtime.config import load_settings
     from runtime.intended_use.in_force import profile_in_force
 
@@ -45,7 +44,7 @@ def forecast(
         check_allowed(use.allows("forecast"), use.notice)
         if picture is not None and picture.suffix.lower() not in PICTURE_KINDS:
             raise TrichoscopeError(f"{picture}: no kind of picture that can be written: name a file ending in {', '.join(PICTURE_KINDS)}")
-        opened = _bundle(settings, bundle, lambda said: complain.print(said, markup=False, highlight=False, soft_wrap=True))
+        opened = bundle_asked_for(settings, bundle, lambda said: complain.print(said, markup=False, highlight=False, soft_wrap=True))
         result = forecast_of(file, opened, strict=strict, today=today())
         if picture is not None and result.forecast is not None:
             _write_picture(picture, result, use)
@@ -79,18 +78,6 @@ def check_allowed(allowed: bool, notice: str | None = None) -> None:
     if not allowed:
         asked = 'write profile = "clinical" in the table [use] of the configuration, and `trichoscope use declare --operator NAME`'
         raise ForecastError(f"forecasts are no part of the wellness profile: {notice or asked}")
-
-
-def _bundle(settings: Settings, named: Path | None, complain: Callable[[str], None]) -> Bundle:
-    """The bundle that is named, else the one that serves here. Raises BundleError where there is none."""
-    from runtime.bundles.errors import BundleError
-    from runtime.bundles.reader import read_bundle
-    from runtime.commands.instruments import serving_bundle
-
-    found = serving_bundle(settings, complain) if named is None else read_bundle(named)
-    if found is None:
-        raise BundleError("no bundle serves here: name one with --bundle")
-    return found
 
 
 def forecast_of(file: Path, bundle: Bundle, *, strict: bool, today: date) -> Forecast:

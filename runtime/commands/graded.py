@@ -50,8 +50,15 @@ def graded_table(measured: Sequence[Measurement], use: UseInForce) -> Group | No
         found = dict(_indices(m))
         grades = grades_of(m)
         table.add_row(m.image, *(_word(use, key, grades[key]) for key in keys), *(_shown(found.get(name)) for name in indices))
-    doubtful = any(grade and not grade.validated_on_real_labels for m in measured for grade in grades_of(m).values())
-    return Group(table, *([Text(f"Grades: {use.not_validated}.")] if doubtful else []))
+    notes = []
+    graded = [grade for m in measured for key, grade in grades_of(m).items() if key in keys and grade is not None]
+    if not all(grade.validated_on_real_labels for grade in graded):
+        notes.append(f"Grades: {use.not_validated}.")
+    for m in measured:
+        for name, index in _indices(m):
+            if name in indices and not index.reliable:
+                notes.append(f"? {use.words[f'{name}_index'].name}: {index.reason}.")
+    return Group(table, *(Text(note) for note in dict.fromkeys(notes)))
 
 
 def _indices(m: Measurement) -> Iterator[tuple[str, Index]]:

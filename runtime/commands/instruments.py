@@ -34,6 +34,18 @@ def serving_bundle(settings: Settings, complain: Complain) -> Bundle | None:
     return chosen.bundle
 
 
+def bundle_asked_for(settings: Settings, path: Path | None, complain: Complain) -> Bundle:
+    """The bundle at `path`, which a person names, else the one that serves here.
+
+    Raises:
+        BundleError: the named one cannot be used, or none serves.
+    """
+    found = serving_bundle(settings, complain) if path is None else read_bundle(path)
+    if found is None:
+        raise BundleError("no bundle serves here: name one with --bundle")
+    return found
+
+
 def instruments_asked_for(
     settings: Settings,
     use: UseInForce,

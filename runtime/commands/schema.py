@@ -1,4 +1,4 @@
-"""`trichoscope schema`: the JSON Schemas of the lines of `trichoscope analyze --json`."""
+"""`trichoscope schema`: the JSON Schemas of what the commands print with `--json`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import typer
 
 def schema(
     of: Annotated[
-        Literal["measurement", "pooled"],
-        typer.Argument(help="A line for a picture, or, with --pool, for several fields of one site."),
+        Literal["measurement", "pooled", "stage", "forecast"],
+        typer.Argument(help="Of analyze: a line for a picture, or, with --pool, for several fields of a site; of assess; of forecast."),
     ] = "measurement",
 ) -> None:
     """Print the JSON Schema of a result."""
     from runtime.analysis import measurement, pooled
+    from runtime.forecast import result as forecast
+    from runtime.staging import result as stage
 
-    typer.echo(json.dumps({"measurement": measurement, "pooled": pooled}[of].json_schema(), indent=2))
+    schemas = {"measurement": measurement, "pooled": pooled, "stage": stage, "forecast": forecast}
+    typer.echo(json.dumps(schemas[of].json_schema(), indent=2))
