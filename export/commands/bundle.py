@@ -128,15 +128,20 @@ def inspect(
     for role in found["roles"]:
         card = role["card"]
         real = "validated on real labels" if card["validated_on_real_labels"] else "NOT validated on real labels"
-        typer.echo(f"{role['role']}: {card['description']}")
-        typer.echo(f"  trained on {card['trained_on']}; {real}; licence {card['licence']}")
-        typer.echo(f"  again by: {card['repeat']}")
-        typer.echo(f"  limits: {card['limits']}")
+        typer.echo(f"{role['role']}: {_shown(card['description'])}")
+        typer.echo(f"  trained on {_shown(card['trained_on'])}; {real}; licence {_shown(card['licence'])}")
+        typer.echo(f"  again by: {_shown(card['repeat'])}")
+        typer.echo(f"  limits: {_shown(card['limits'])}")
         for network in role["networks"]:
             opsets = ", ".join(f"{domain} {version}" for domain, version in network["opsets"].items())
             typer.echo(f"  {network['precision']}: {network['file']}, {network['weights']} weights, {opsets}, IR {network['ir']}")
         for key, value in role["metrics"].items():
-            typer.echo(f"    {key} {value:g}")
+            typer.echo(f"    {_shown(key)} {value:g}")
+
+
+def _shown(text: str) -> str:
+    """A stranger's text on one line, without what a terminal would obey."""
+    return "".join(sign if sign.isprintable() else f"\\x{ord(sign):02x}" for sign in text)
 
 
 def about(bundle: Bundle) -> dict[str, Any]:

@@ -79,9 +79,18 @@ def unpack(content: bytes, where: str) -> tuple[GoldenCase, ...]:
     for name, array in arrays.items():
         number, _, rest = name.partition("/")
         way, _, tensor = rest.partition("/")
-        if not (number.isascii() and number.isdigit() and len(number) <= NUMBER_DIGITS) or way not in ("in", "out") or not tensor.endswith(".npy"):
+        if (
+            not (number.isascii() and number.isdigit() and len(number) <= NUMBER_DIGITS)
+            or way not in ("in", "out")
+            or not tensor.endswith(".npy")
+        ):
             raise BundleError(f"{where}: {name[:64]!r} belongs to no case: {remedy}")
-        if array.dtype.kind not in KINDS or not array.dtype.isnative or array.size == 0 or (array.dtype.kind == "f" and not np.isfinite(array).all()):
+        if (
+            array.dtype.kind not in KINDS
+            or not array.dtype.isnative
+            or array.size == 0
+            or (array.dtype.kind == "f" and not np.isfinite(array).all())
+        ):
             raise BundleError(f"{where}: {name[:64]!r} is no array of finite numbers as this processor has them: {remedy}")
         sorted_by_case.setdefault(int(number), ({}, {}))[way == "out"][tensor.removesuffix(".npy")] = array
     cases = [GoldenCase(*sorted_by_case[number]) for number in sorted(sorted_by_case)]

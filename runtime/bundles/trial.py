@@ -75,6 +75,7 @@ class ModelStore:
         self._factory = factory
         self._at_step = at_step
         self._seen: int | None = None  # the state's count of changes when a bundle was chosen; None where it could not be read
+        self._seen_active: str | None = None  # of that state: where a damaged one is replaced, its changes are counted anew
         self._serving: str | None = None
         self._failed: dict[tuple[str, int | None], str] = {}  # slots that did not work here since that change, and why
 
@@ -116,9 +117,9 @@ class ModelStore:
         try:
             state = read_state(self.folder)
         except BundleError as problem:
-            self._seen, self._serving = None, None
+            self._seen, self._seen_active, self._serving = None, None, None
             return Chosen(read_bundle(self._factory), "factory", f"The factory's bundle serves: {problem}")
-        self._seen = state.change
+        self._seen, self._seen_active = state.change, state.active
         trusted = self._trusted(problems) if state.active else None
         for slot in (state.active, state.previous):
             if slot is None or trusted is None:
@@ -179,7 +180,8 @@ class ModelStore:
         if self._configured is not None:
             return False
         state = self._state_or_none()
-        return (None if state is None else state.change) != self._seen
+        now = (None, None) if state is None else (state.change, state.active)
+        return now != (self._seen, self._seen_active)
 
     def dismiss_notice(self) -> None:
         """A person has read it. Raises BundleError where that cannot be written down."""
@@ -258,13 +260,23 @@ class ModelStore:
         return self.slots.read(self._found(wanted), self._settings.trusted())
 
     def roll_back(self) -> str | None:
-        """Let the bundle that served well before serve again; the slot, None for the factory's. Raises BundleError."""
+        """Let the bundle that served well before serve again; the slot, None for the factory's.
+
+        Raises:
+            BundleError: there is none, or it cannot serve any more; nothing is changed, for `choose` would give the one that is to go.
+        """
         with self._writing():
             if not self.folder.is_dir():
                 raise BundleError(f"{self.folder}: nothing was installed: there is nothing to roll back")
             with self._changing(damaged_too=True) as state:
                 if state.active is None and state.previous is None:
                     raise BundleError(f"{self.folder}: the factory's bundle serves, and none before it: there is nothing to roll back")
+                if state.previous is not None:
+                    try:
+                        self.slots.read(state.previous, self._settings.trusted())
+                    except BundleError as problem:
+                        remedy = f"`trichoscope models activate {FACTORY_NAME}` lets the program's own serve"
+                        raise BundleError(f"the bundle before cannot serve: {problem}; {remedy}") from problem
                 left = state.active if state.on_trial() is None else None
                 update = {"active": state.previous, "previous": left, "trial": None, "notice": None, "change": state.change + 1}
                 self._commit(state.model_copy(update=update))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from runtime.config import Settings
     from runtime.inference.backend import Backend
     from runtime.inference.tensorrt.cache import EngineCache
+    from runtime.inference.tensorrt.process import WorkerCommand
     from runtime.inference.tensorrt.sources import EngineSource
 
 app = typer.Typer(no_args_is_help=True, help="Install, prove and activate bundles of networks.", pretty_exceptions_enable=False)
@@ -82,8 +84,9 @@ def activate(wanted: Wanted, config: Config = None, state: State = None, as_json
         proofs[-1].require()
 
     with _told("activate"), _busy("proving"):
-        _, store = _store(config, state)
+        settings, store = _store(config, state)
         made = store.activate(wanted, check)
+    _say_what_serves_instead(settings)
     if as_json:
         _print({"active": made.id, "proof": proofs[-1].to_dict()})
     else:
@@ -94,9 +97,10 @@ def activate(wanted: Wanted, config: Config = None, state: State = None, as_json
 def rollback(config: Config = None, state: State = None, as_json: AsJson = False) -> None:
     """Let the bundle serve again that served well before; the factory's where there is none."""
     with _told("rollback"):
-        _, store = _store(config, state)
+        settings, store = _store(config, state)
         store.roll_back()
         chosen = store.choose()
+    _say_what_serves_instead(settings)
     if as_json:
         _print({"active": chosen.bundle.id, "source": chosen.source, "notice": chosen.notice})
     else:
@@ -158,6 +162,7 @@ def build(
 
     with _told("build"):
         from runtime.inference.tensorrt.building import build_engines
+        from runtime.inference.tensorrt.process import WorkerCommand
 
         settings, store = _store(config, state)
         bundle = _bundle(store, wanted)
@@ -170,7 +175,10 @@ def build(
                     tasks[role] = bars.add_task(role, total=1.0, what="")
                 bars.update(tasks[role], completed=share, what=what)
 
-            engines = build_engines(bundle, settings.engines_folder, precision=precision, weak=weak, again=again, on_progress=told)
+            command = WorkerCommand.configured(settings.inference.python)
+            engines = build_engines(
+                bundle, settings.engines_folder, precision=precision, weak=weak, again=again, on_progress=told, command=command
+            )
     if as_json:
         _print({"bundle": bundle.id, "engines": [engine.to_dict() for engine in engines]})
         return
@@ -183,7 +191,13 @@ def _store(config: Path | None, state: Path | None) -> tuple[Settings, ModelStor
     from runtime.config import load_settings
 
     settings = load_settings(config, {"store.folder": None if state is None else state.expanduser().absolute()})
-    return settings, ModelStore(settings.models_folder, settings.models)
+    return settings, ModelStore(settings.models_folder, settings.models, configured=settings.analysis.bundle)
+
+
+def _say_what_serves_instead(settings: Settings) -> None:
+    """What was changed has no effect while the configuration names a bundle."""
+    if settings.analysis.bundle is not None:
+        typer.echo(f"[analysis] bundle = {settings.analysis.bundle} serves all the same: take it out of the configuration", err=True)
 
 
 def _bundle(store: ModelStore, wanted: str | None) -> Bundle:
@@ -195,7 +209,7 @@ def _bundle(store: ModelStore, wanted: str | None) -> Bundle:
         if chosen.notice:
             typer.echo(chosen.notice, err=True)
         return chosen.bundle
-    if "/" in wanted or Path(wanted).exists():
+    if "/" in wanted or os.path.exists(wanted):  # noqa: PTH110  (Path's raises where no file can have such a name)
         return read_bundle(Path(wanted))
     return store.read(wanted)
 
@@ -205,26 +219,27 @@ def _on_tensorrt(bundle: Bundle, settings: Settings, precision: str) -> list[Pro
     from runtime.bundles.proof import prove
     from runtime.inference.errors import InferenceError
     from runtime.inference.tensorrt.cache import EngineCache
+    from runtime.inference.tensorrt.process import WorkerCommand
     from runtime.inference.tensorrt.sources import engine_source, roles_of
 
     if precision == "int8":
         raise InferenceError(f"{bundle.id}: int8 is for processors: choose int8-symmetric for TensorRT")
     if not roles_of(bundle):
         raise InferenceError(f"{bundle.id}: no role of it is one for TensorRT: prove it on ONNX Runtime")
-    cache = EngineCache(settings.engines_folder)
+    cache, command = EngineCache(settings.engines_folder), WorkerCommand.configured(settings.inference.python)
     kind: Any = "int8" if precision == "int8-symmetric" else precision
     proofs = []
     for role in roles_of(bundle):
         source = engine_source(bundle, role, precision=kind)
-        make = partial(_engine, source=source, cache=cache)
+        make = partial(_engine, source=source, cache=cache, command=command)
         proofs.append(prove(bundle, make_backend=make, precision=source.proven_as, roles=[role]))
     return proofs
 
 
-def _engine(_: bytes, source: EngineSource, cache: EngineCache) -> Backend:
+def _engine(_: bytes, source: EngineSource, cache: EngineCache, command: WorkerCommand) -> Backend:
     from runtime.inference.tensorrt.backend import TensorRtBackend
 
-    return TensorRtBackend(source.model, cache, source.options, name=f"{source.role} (TensorRT)")
+    return TensorRtBackend(source.model, cache, source.options, name=f"{source.role} (TensorRT)", command=command)
 
 
 def _print_proof(proof: Proof) -> None:

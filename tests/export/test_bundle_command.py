@@ -64,6 +64,17 @@ def test_signing_comes_later_too(tmp_path, part):
     assert "not verified" in run("inspect", tmp_path / "dark").stdout
 
 
+def test_a_strangers_text_commands_no_terminal(tmp_path):
+    role = segmenter_role()
+    card = role.card.model_copy(update={"description": "\x1b]0;mine\x07 \u202eevil\nsignature: verified"})
+    part = RolePart("segmenter", role.model_copy(update={"card": card}), {name: sample_files()[name] for name in (MODEL, GOLDEN)})
+    write_part(tmp_path / "part", part)
+    run("build", tmp_path / "dark", "--part", tmp_path / "part", "--name", "dark")
+    text = run("inspect", tmp_path / "dark").stdout
+    assert all(sign.isprintable() or sign == "\n" for sign in text)
+    assert "\\x1b]0;mine" in text and "\nsignature: verified" not in text
+
+
 def test_a_flipped_bit_is_seen(tmp_path, part):
     run("build", tmp_path / "dark", "--part", part, "--name", "dark")
     data = bytearray((tmp_path / "dark" / MODEL).read_bytes())
@@ -124,6 +135,13 @@ def test_a_passphrase_locks_the_key(tmp_path, part):
     asked = CliRunner().invoke(app, ["bundle", "keygen", str(tmp_path / "asked"), "--passphrase"], input="pass\npass\n")
     assert asked.exit_code == 0 and "trichoscope-ed25519 " in asked.stdout  # the prompts are there too in a test
     assert read_key(tmp_path / "asked", b"pass")
+
+
+def test_a_passphrase_that_no_key_takes(tmp_path):
+    (tmp_path / "long").write_bytes(b"x" * 1024)
+    done = run("keygen", tmp_path / "key", "--passphrase-file", tmp_path / "long")
+    assert done.exit_code == 1 and "1 to 1023" in done.stderr
+    assert not (tmp_path / "key").exists()
 
 
 def test_a_key_is_never_overwritten_and_never_half_there(tmp_path, monkeypatch):

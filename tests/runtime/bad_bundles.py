@@ -205,9 +205,9 @@ def _padded(data: bytes) -> bytes:
     return data[:at] + b"!" + data[at + 1 :]
 
 
-def _npz(**arrays: np.ndarray) -> bytes:
+def _npz(packed: int = zipfile.ZIP_STORED, /, **arrays: np.ndarray) -> bytes:
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
+    with zipfile.ZipFile(out, "w", packed) as archive:
         for name, array in arrays.items():
             content = io.BytesIO()
             np.lib.format.write_array(content, array, allow_pickle=True)
@@ -362,6 +362,15 @@ BAD: dict[str, tuple[Maker, str]] = {
     "golden data of other outputs": (_golden(_case(**{"0/out/hair.npy": None})), "has the outputs features, marks"),
     "golden data of another type": (_golden(_case(**{"0/in/picture.npy": PICTURE.astype(np.float32)})), "not what the network takes"),
     "golden data with an array twice": (_golden(_doubled()), "not golden data|twice|belongs to no case"),
+    "golden data with a case of a number beyond reading": (
+        _golden(_npz(**{"9" * 5000 + "/in/picture.npy": PICTURE})),
+        "belongs to no case",
+    ),
+    "golden data packed otherwise": (_golden(_npz(zipfile.ZIP_LZMA, **{"0/in/picture.npy": PICTURE})), "otherwise than by deflate"),
+    "golden data of another byte order": (
+        _golden(_case(**{"0/out/features.npy": np.zeros((1, 3), np.dtype(np.float32).newbyteorder())})),
+        "as this processor has them",
+    ),
     "golden data with a path": (_golden(_npz(**{"../../evil.npy": PICTURE})), "belongs to no case"),
     "golden data that unpacks without end": (_golden(_bomb()), "bytes unpacked"),
     "golden data of a terabyte, by its header": (_golden(_giant_shape()), "not golden data"),

@@ -116,11 +116,45 @@ def test_a_folder_is_verified_unsigned(tmp_path, device):
     assert done.exit_code == 1 and GOLDEN in done.stderr
 
 
-def test_engines_are_built_in_the_state_folder(tmp_path, device, monkeypatch):
-    asked = {}
+def test_a_name_that_no_file_can_have_is_told(device):
+    done = device("verify", "a" * 5000)
+    assert done.exit_code == 1 and "no such slot or name" in done.stderr
 
-    def build_engines(bundle, folder, *, precision, weak, again, on_progress):
+
+def test_what_the_configuration_names_serves_instead_and_is_said_to(tmp_path, device):
+    slot = _json(device("install", signed(tmp_path / "dark"), "--json"))["slot"]
+    config = tmp_path / "trichoscope.toml"
+    config.write_text(f'[analysis]\nbundle = "{unpacked(tmp_path / "mine", name="mine")}"\n' + config.read_text())
+    assert _json(device("list", "--json"))["source"] == "configured"
+    for words in (("activate", slot), ("rollback",)):
+        done = device(*words)
+        assert done.exit_code == 0 and "take it out of the configuration" in done.stderr
+    assert device("verify", "--json").stdout.startswith('{"bundle": "mine/')
+
+
+def test_there_is_no_roll_back_to_what_cannot_serve(tmp_path, device):
+    slots = [_json(device("install", signed(tmp_path / f"{release}", release), "--json"))["slot"] for release in (1, 2)]
+    for slot in slots:
+        assert device("activate", slot).exit_code == 0
+        state = tmp_path / "state" / "models" / "state.json"
+        state.write_text(json.dumps(json.loads(state.read_text()) | {"trial": None}))
+    (tmp_path / "state" / "models" / "slots" / slots[0] / MODEL).write_bytes(b"rust")
+    before = state.read_text()
+    done = device("rollback")
+    assert done.exit_code == 1 and "models activate factory" in done.stderr
+    assert state.read_text() == before
+    assert device("activate", "factory").exit_code == 0
+    assert _json(device("list", "--json"))["source"] == "factory"
+
+
+def test_engines_are_built_in_the_state_folder_by_the_configured_python(tmp_path, device, monkeypatch):
+    asked = {}
+    config = tmp_path / "trichoscope.toml"
+    config.write_text('[inference]\npython = "/opt/jetpack/bin/python3"\n' + config.read_text())
+
+    def build_engines(bundle, folder, *, precision, weak, again, on_progress, command):
         asked.update(bundle=bundle.id, folder=folder, precision=precision, weak=weak, again=again)
+        assert command.arguments()[:2] == ["/opt/jetpack/bin/python3", "-I"]
         on_progress("segmenter", 0.5, "layers")
         return ()
 
@@ -136,6 +170,10 @@ def test_without_tensorrt_building_says_what_is_missing(tmp_path, device):
     assert done.stderr.strip().splitlines()[-1].startswith("models build: ")
     done = device("verify", tmp_path / "dark", "--backend", "tensorrt")
     assert done.exit_code == 1
+    config = tmp_path / "trichoscope.toml"
+    config.write_text('[inference]\npython = "/nowhere/python3"\n' + config.read_text())
+    done = device("verify", tmp_path / "dark", "--backend", "tensorrt")
+    assert done.exit_code == 1 and "/nowhere/python3 cannot be started" in done.stderr
 
 
 def test_a_wrong_configuration_is_told(tmp_path):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from runtime.bundles.errors import BundleError
 from runtime.bundles.reader import FACTORY, read_bundle
 from runtime.bundles.settings import ModelsSettings
+from runtime.bundles.state import read_state
 from runtime.bundles.trial import ModelStore
 from tests.runtime.bundle_samples import MODEL
 from tests.runtime.signing_samples import LINE, SETTINGS, archive_of, signed, unpacked
@@ -130,6 +131,16 @@ def test_activation_is_seen_and_the_first_start_is_a_trial(device):
     daemon.confirm()
     assert not daemon.changed()
     assert not device.start().chosen.on_trial
+
+
+def test_activation_is_seen_where_changes_are_counted_anew(device):
+    device.serve(1)
+    daemon = device.start()
+    assert daemon.chosen.bundle.manifest.release == 1 and not daemon.changed()
+    (device.models / "state.json").write_text("{")  # damaged, and mended before anyone looked
+    device.store().activate(device.send(2))
+    assert read_state(device.models).change == 1
+    assert daemon.changed()
 
 
 def test_a_bundle_is_found_by_its_name_in_its_highest_release(device):
