@@ -17,27 +17,31 @@ from runtime.inference.errors import InferenceError
 from runtime.inference.tensorrt.backend import TensorRtBackend
 from runtime.inference.tensorrt.cache import EngineCache
 from runtime.inference.tensorrt.options import EnginePrecision
+from runtime.inference.tensorrt.process import WorkerCommand
 from runtime.inference.tensorrt.sources import ROLES, EngineSource, engine_source
 
 PRECISIONS: tuple[EnginePrecision, ...] = ("fp32", "fp16", "int8")
 
 
-def engine_candidates(bundle: Bundle, name: RoleName, cache_folder: Path) -> Sequence[Candidate]:
-    """A role in each precision that the bundle has, as an engine of the cache; one that was not built yet says so in its row."""
+def engine_candidates(bundle: Bundle, name: RoleName, cache_folder: Path, python: Path | None = None) -> Sequence[Candidate]:
+    """A role in each precision that the bundle has, as an engine of the cache; one that was not built yet says so in its row.
+
+    `python`: the worker's, as the configuration names it.
+    """
     if name not in ROLES or not gpu_in_sight():
         return ()
-    found = []
+    found, command = [], WorkerCommand.configured(python)
     for precision in PRECISIONS:
         try:
             source = engine_source(bundle, name, precision=precision)
         except InferenceError:  # the bundle has no network of it
             continue
-        found.append(Candidate("TensorRT worker", precision, _maker(source, EngineCache(cache_folder))))
+        found.append(Candidate("TensorRT worker", precision, _maker(source, EngineCache(cache_folder), command)))
     return found
 
 
-def _maker(source: EngineSource, cache: EngineCache) -> Callable[[], Backend]:
-    return lambda: TensorRtBackend(source.model, cache, source.options, name="bench")
+def _maker(source: EngineSource, cache: EngineCache, command: WorkerCommand) -> Callable[[], Backend]:
+    return lambda: TensorRtBackend(source.model, cache, source.options, name="bench", command=command)
 
 
 def worker_overhead(standin: Path | None) -> dict[str, Any] | None:

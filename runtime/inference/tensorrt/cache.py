@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from typing import Any
 from runtime.inference.tensorrt.errors import EngineError, EngineMissingError
 
 LIMIT_BYTES = 1024 * 1024 * 1024
+LOCK_DEADLINE_S = 0.3
+"""Who asks whether a build is at work holds the lock for a moment, too."""
 MAX_RECORD_BYTES = 64 * 1024
 MAX_TIMING_BYTES = 64 * 1024 * 1024
 MAX_PLAN_BYTES = 1024 * 1024 * 1024
@@ -239,10 +242,15 @@ class EngineCache:
         except OSError as problem:
             raise self._failed(problem) from problem
         with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as problem:
-                raise EngineError(f"{self.folder}: another build is at work there: wait until it is done") from problem
+            deadline = time.monotonic() + LOCK_DEADLINE_S
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError as problem:
+                    if time.monotonic() > deadline:
+                        raise EngineError(f"{self.folder}: another build is at work there: wait until it is done") from problem
+                time.sleep(0.01)
             yield
 
     def _failed(self, problem: OSError) -> EngineError:

@@ -49,6 +49,11 @@ class WorkerCommand:
     standin: Path | None = None
     file: Path = WORKER
 
+    @classmethod
+    def configured(cls, python: Path | None) -> WorkerCommand:
+        """With the interpreter that `[inference] python` names; ours or the system's where it names none."""
+        return cls(python=None if python is None else str(python))
+
     def arguments(self) -> list[str]:
         """The command without its descriptors."""
         return [self.python or _interpreter(), "-I", str(self.file)]

@@ -241,10 +241,10 @@ class ServingBackend(Backend):
                     backend.deactivate()
                     return
                 self._worker = backend
+                self._tell("serving", "TensorRT serves", activation)  # before anyone can find it failing and say so
         except BaseException:
             backend.deactivate()
             raise
-        self._tell("serving", "TensorRT serves", activation)
 
     @staticmethod
     def _proven(backend: TensorRtBackend, prove: Callable[[Backend], None]) -> None:
