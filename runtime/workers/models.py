@@ -89,7 +89,8 @@ class Loaded:
         graders = self.live.graders.problem or self.captures.graders.problem
         if self.chosen.bundle.manifest.roles.segmenter is None:  # then the factory's finds hair
             return graders
-        return self.live.segmenter.problem or self.captures.segmenter.problem or graders
+        problem = self.live.segmenter.problem or self.captures.segmenter.problem or graders
+        return problem and problem.removeprefix(f"{INSTEAD}: ")  # another bundle will serve instead
 
     def close(self) -> None:
         """Give memory and threads back."""
@@ -106,7 +107,7 @@ class ModelKeeper:
     Args:
         trial_s: seconds that a bundle on trial must have measured.
         quiet_s: seconds without work until another bundle is taken over.
-        on_progress: called before what may take seconds at the start.
+        on_progress: called before the golden check, which may take seconds.
     """
 
     live: InUse
@@ -136,6 +137,7 @@ class ModelKeeper:
         self._telling = threading.Lock()  # for what is told of it; held for moments, for the server's loop asks
         self._chosen: Chosen | None = None
         self._waiting = False
+        self._read: str | None = None  # the notice that a person closed last
         self._roles: frozenset[str] = frozenset()
         self._serving: Loaded
 
@@ -182,7 +184,10 @@ class ModelKeeper:
 
     def dismiss_notice(self) -> None:
         """A person has read the notice. Any thread. Raises BundleError where that cannot be written down; it then stays."""
+        read = self.state.notice
         self._store.dismiss_notice()
+        with self._telling:
+            self._read = read  # a bundle that is being made ready may have been chosen with it
         self._tell(notice=None)
 
     def _run(self) -> None:
@@ -247,6 +252,8 @@ class ModelKeeper:
         self._serving, self._roles = loaded, roles
         with self._telling:
             self._chosen, self._waiting = loaded.chosen, False
+            if self._chosen is not None and self._chosen.notice == self._read:
+                self._chosen = replace(self._chosen, notice=None)
         self.live.offer(loaded.live)
         self.captures.offer(loaded.captures)
         if loaded.chosen is not None:
@@ -272,7 +279,6 @@ class ModelKeeper:
             return self._without_bundle(None)
         problem = "no bundle can be read"
         for attempt in range(MOST_TRIES):
-            self._on_progress()
             with self._choosing:
                 if count and attempt == 0 and not self._stopping.is_set():
                     self._store.begin_trial()
@@ -305,6 +311,7 @@ class ModelKeeper:
         """Raises BundleError where an installed bundle fails its golden check or cannot be used; others are used as far as they can be."""
         bundle = chosen.bundle
         if chosen.on_trial:
+            self._on_progress()
             prove(bundle).require()
         finder = bundle if bundle.manifest.roles.segmenter is not None else read_bundle(FACTORY)
         live = self._instruments(finder, bundle, roles, thorough=False)
