@@ -21,6 +21,7 @@ from runtime.bundles.signing import public_bytes, public_line
 
 PUBLIC_SUFFIX = ".pub"
 MAX_KEY_BYTES = 16 * 1024
+MAX_PASSPHRASE_BYTES = 1023  # OpenSSL takes no more
 
 
 def make_keys(path: Path, comment: str = "", passphrase: bytes | None = None) -> str:
@@ -31,6 +32,8 @@ def make_keys(path: Path, comment: str = "", passphrase: bytes | None = None) ->
     """
     if any(character in comment for character in "\r\n"):
         raise KeyFileError("a comment is one line: leave the line breaks out")
+    if passphrase is not None and not 1 <= len(passphrase) <= MAX_PASSPHRASE_BYTES:
+        raise KeyFileError(f"a passphrase of {len(passphrase)} bytes: give one of 1 to {MAX_PASSPHRASE_BYTES}")
     public = path.with_name(path.name + PUBLIC_SUFFIX)
     for file in (path, public):
         if os.path.lexists(file):

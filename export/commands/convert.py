@@ -179,17 +179,21 @@ def sklearn(
     """Convert a fitted scikit-learn estimator that your factory returns; none is ever unpickled here."""
     from export.conversion import own
     from export.conversion.loading import made_by
-    from export.conversion.sklearn_graph import sklearn_onnx
+    from export.conversion.sklearn_graph import proven_parity, sklearn_onnx
     from export.conversion.torch_graph import TensorSpec
+    from runtime.bundles.graph import read_graph
 
     try:
         _check_out(out, role)
         given = own.read_fields(fields)
-        model = sklearn_onnx(made_by(factory), features, input_name=name)
-        _write(out, model, role, [TensorSpec(name, (16, features))], None, given, {})
+        estimator = made_by(factory)
+        model = sklearn_onnx(estimator, features, input_name=name)
+        read_graph(model, "the graph")  # its operators are those that a device takes
+        differences = proven_parity(estimator, model)
+        _write(out, model, role, [TensorSpec(name, (16, features))], None, given, differences)
     except TrichoscopeError as problem:
         raise _failed("sklearn", problem) from problem
-    _told(out, {})
+    _told(out, differences)
 
 
 def _check_out(out: Path, role: Role | None = Role.segmenter) -> None:

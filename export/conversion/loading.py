@@ -117,7 +117,7 @@ def load_state(path: Path) -> State:
         ConversionError: no such file, too large, damaged, no weights in it, or a pickle with code.
     """
     try:
-        with path.open("rb", opener=_without_waiting) as file:
+        with open(path, "rb", opener=_without_waiting) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise ConversionError(f"{path}: no plain file: name a checkpoint")

@@ -73,6 +73,11 @@ def broken() -> None:
     raise RuntimeError("no such GPU")
 
 
+def ends() -> None:
+    """As a module without a guard for `__main__` does."""
+    raise SystemExit(0)
+
+
 def classifier() -> object:
     """A fitted pipeline of four classes over three columns."""
     import numpy as np
@@ -85,3 +90,24 @@ def classifier() -> object:
     return make_pipeline(StandardScaler(), GradientBoostingClassifier(n_estimators=4, max_depth=2, random_state=0)).fit(
         rows, np.arange(120) % 4
     )
+
+
+def coarse() -> object:
+    """A classifier of small differences between large numbers, which float32 has not."""
+    import numpy as np
+    from sklearn.linear_model import LogisticRegression
+
+    found = LogisticRegression().fit(np.random.default_rng(0).normal(0, 1, (60, 3)), np.arange(60) % 2)
+    found.coef_[:] = 1e4, -1e4, 0
+    return found
+
+
+def numberless() -> object:
+    """A classifier whose coefficients are no numbers."""
+    import numpy as np
+    from sklearn.linear_model import LogisticRegression
+
+    rows = np.random.default_rng(0).normal(0, 1, (60, 3))
+    found = LogisticRegression().fit(rows, np.arange(60) % 2)
+    found.coef_[:] = np.nan
+    return found

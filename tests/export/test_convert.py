@@ -113,11 +113,21 @@ def test_an_own_estimator_becomes_a_part_that_proves_itself(tmp_path):
     result = run("sklearn", f"{HERE}:classifier", out, *given)
     assert result.exit_code == 0, result.output
     part = read_part(out)
+    assert 0 <= json.loads(result.stdout)["parity"]["probabilities"] <= 1e-5
+    assert part.role.metrics["parity_probabilities"] <= 1e-5
     assert prove(as_bundle(part)).passed
     rows = np.random.default_rng(1).normal(0, 1, (50, 3)).astype(np.float32)
     with OnnxBackend(part.content[part.role.model]) as backend:
         found = backend.infer({"rows": rows})["probabilities"]
     assert np.abs(found - own_networks.classifier().predict_proba(rows)).max() <= 1e-5
+
+
+@pytest.mark.parametrize(("factory", "message"), [("coarse", "differ by"), ("numberless", "NaN or infinite")])
+def test_an_own_estimator_whose_graph_does_not_give_its_numbers_is_refused(tmp_path, factory, message):
+    result = run("sklearn", f"{HERE}:{factory}", tmp_path / "o.onnx", "--features", 3)
+    assert result.exit_code == 1
+    assert message in " ".join(result.output.split())
+    assert list(tmp_path.iterdir()) == []
 
 
 class Code:
@@ -220,12 +230,22 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, checkpoint):
     assert not (tmp_path / "o.onnx").exists()
 
 
+def test_a_checkpoint_that_is_no_file_is_refused_without_reading(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in ("/dev/zero", tmp_path / "pipe", tmp_path):
+        result = own("grader", tmp_path / "o.onnx", "--checkpoint", path)
+        assert result.exit_code == 1
+        assert str(path) in result.output
+    assert not (tmp_path / "o.onnx").exists()
+
+
 @pytest.mark.parametrize(
     ("factory", "message"),
     [
         ("no_such", "mend the factory"),
         ("no_network", "return a torch.nn.Module"),
         ("broken", "no such GPU"),
+        ("ends", "SystemExit"),
         ("stubborn", "does not run on the example"),
     ],
 )

@@ -13,9 +13,10 @@ from export.conversion.forecast import GOLDEN, MODEL, ROLE, bundle_forecast  # n
 from export.errors import TrainingError  # noqa: E402
 from export.evaluation import forecast as evaluation  # noqa: E402
 from export.evaluation.forecast_pictures import calibration_svg  # noqa: E402
-from export.networks.hybrid import GREY  # noqa: E402
+from export.networks.hybrid import ARCHITECTURES, GREY, Architecture  # noqa: E402
 from export.persons import MARKERS, SERIES  # noqa: E402
 from export.training import checkpoint  # noqa: E402
+from export.training.forecast import report  # noqa: E402
 from export.training.forecast import training as module  # noqa: E402
 from export.training.forecast.batches import drawn, looked_at, people  # noqa: E402
 from export.training.forecast.forest import forest_probabilities, records_table  # noqa: E402
@@ -146,6 +147,17 @@ def test_stages_are_trained_by_the_same_command(tmp_path):
     role = ForecastRole.model_validate_json((tmp_path / "run" / "part" / ROLE).read_text())
     assert role.labels == ("stage 0", "stage 1", "stage 2", "stage 3")
     assert "--head stage" in role.card.repeat
+
+
+def test_the_papers_architecture_is_trained_and_proven_but_not_shipped(tmp_path, monkeypatch):
+    monkeypatch.setitem(ARCHITECTURES, "paper", Architecture("paper", 32, None))  # 256 px take a minute and two gigabytes
+    monkeypatch.setattr(report, "contestants", lambda head: CONTESTANTS[:3])
+    monkeypatch.setattr(module, "contestants", lambda head: CONTESTANTS[:3])
+    done = CliRunner().invoke(app, ["train", "forecast", "--recipe", "smoke", "--architecture", "paper", "--out", str(tmp_path / "run")])
+    assert done.exit_code == 0, done.output
+    assert "too large for a bundle" in done.stderr
+    assert not (tmp_path / "run" / "part").exists()
+    assert "| hybrid CNN–LSTM |" in done.stdout
 
 
 @pytest.mark.parametrize(

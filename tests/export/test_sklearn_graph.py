@@ -59,6 +59,19 @@ def test_the_graph_gives_the_estimators_numbers(estimator, tolerance, output):
     assert [one.name for one in graph.graph.output] == [output]
 
 
+def test_histogram_trees_fitted_to_doubles_branch_where_float32_rows_do():
+    doubles = RNG.normal([500, 9, 9, 20], [300, 4, 4, 10], (300, 4))
+    estimator = HistGradientBoostingClassifier(max_iter=20, random_state=0).fit(doubles, np.clip(doubles[:, 0] // 250, 0, 3))
+    nodes = estimator._predictors[0][0].nodes
+    before = nodes["num_threshold"].copy()
+    model = sklearn_onnx(estimator, 4)
+    assert np.array_equal(nodes["num_threshold"], before)
+    rows = random_rows(estimator, 3000, 0)
+    inner = (nodes["is_leaf"] == 0) & (nodes["feature_idx"] == 0)
+    assert set(before[inner].astype(np.float32)) & set(rows[2000:, 0])
+    assert estimator_parity(estimator, model)["max_abs"] <= 1e-5
+
+
 def test_two_classes_and_another_name_of_the_input():
     estimator = GradientBoostingClassifier(n_estimators=10, random_state=0).fit(ROWS, GRADES > 1)
     model = sklearn_onnx(estimator, 4, input_name="figures")
