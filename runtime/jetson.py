@@ -16,11 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runtime.checkup import Check
-from runtime.inference.tensorrt.process import WORKER
+from runtime.inference.tensorrt.process import WorkerCommand
 
 MAX_BYTES = 32 * 1024 * 1024  # dpkg's status file is some megabytes
-WORKER_PYTHON = "/usr/bin/python3"
-"""JetPack's own Python: TensorRT's bindings are installed for it."""
 LEAST_MEMORY_GB, LEAST_SWAP_GB = 3.5, 2.0
 ASK_DEADLINE_S = 20.0
 PACKAGES = {"10.3": "JetPack 6.1 or 6.2", "10.13": "JetPack 7", "11": "JetPack 7.2 or newer"}
@@ -29,14 +27,17 @@ DEVICES = (("camera", "video", "/dev/video0"), ("serial port", "dialout", "/dev/
 Asked = Callable[[list[str]], str]
 
 
-def check_jetson(root: Path = Path("/"), ask: Asked | None = None) -> list[Check]:
-    """Every check of a Jetson; `ask` runs a command and gives what it prints, raising OSError or SubprocessError."""
+def check_jetson(root: Path = Path("/"), ask: Asked | None = None, *, python: Path | None = None) -> list[Check]:
+    """Every check of a Jetson; `ask` runs a command and gives what it prints, raising OSError or SubprocessError.
+
+    `python`: the worker's interpreter as the configuration names it.
+    """
     ask = ask or _ask
     return [
         check_board(root),
         check_jetpack(root),
         check_python(),
-        check_tensorrt(ask),
+        check_tensorrt(ask, WorkerCommand.configured(python)),
         check_power_mode(root),
         *check_memory(root),
         *(check_group(root, *each) for each in DEVICES),
@@ -59,7 +60,7 @@ def check_jetpack(root: Path) -> Check:
     package = re.search(r"^Package: nvidia-jetpack\n(?:.+\n)*?Version: (\S+)", status, re.MULTILINE)
     release = re.search(r"# R(\d+) \(release\), REVISION: ([\d.]+)", _read(root / "etc/nv_tegra_release"))
     l4t = f"L4T {release[1]}.{release[2]}" if release else ""
-    if package and int(package[1].partition(".")[0] or 0) >= 6:
+    if package and _number(package[1]) >= 6:
         return Check("JetPack", "good", " ".join(filter(None, [package[1], l4t])))
     if release and int(release[1]) >= 36:
         return Check(
@@ -77,10 +78,10 @@ def check_python() -> Check:
     return Check("Python", "note", f"{found}: JetPack 6 brings 3.10 and JetPack 7 3.12; others work where wheels can be had")
 
 
-def check_tensorrt(ask: Asked) -> Check:
-    """Whether the worker's Python finds the driver, a GPU, TensorRT and pycuda: the worker itself is asked, and constructs nothing."""
+def check_tensorrt(ask: Asked, worker: WorkerCommand) -> Check:
+    """Whether `worker`, the daemon's, finds the driver, a GPU, TensorRT and pycuda: it is asked itself, and constructs nothing."""
     try:
-        answer = ask([WORKER_PYTHON, "-I", str(WORKER), "--probe"])
+        answer = ask([*worker.arguments(), "--probe"])
     except (OSError, subprocess.SubprocessError) as problem:
         why = str(getattr(problem, "stderr", "") or problem).strip().rpartition("\n")[2]
         return Check("TensorRT", "bad", f"{why[:200]}: apt-get install nvidia-jetpack, then pip install trichoscope[jetson] for pycuda")
@@ -145,6 +146,12 @@ def check_group(root: Path, device: str, group: str, node: str) -> Check:
     if path.exists() and os.access(path, os.R_OK | os.W_OK):
         return Check(name, "good", f"{node} may be opened")
     return Check(name, "bad", f"this user is not in the group {group}: usermod -aG {group} USER, then log in anew")
+
+
+def _number(version: str) -> int:
+    """What a version begins with, 0 where that is no number."""
+    found = re.match(r"\d{1,6}", version)
+    return int(found[0]) if found else 0
 
 
 def _read(path: Path) -> str:

@@ -15,8 +15,9 @@ from rich.table import Table
 
 def inference(
     bundle: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Bundle to run instead of the program's own.", show_default=False)
+        Path | None, typer.Option(metavar="PATH", help="Bundle to run instead of the one that serves here.", show_default=False)
     ] = None,
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="Configuration file (TOML).", show_default=False)] = None,
     threads: Annotated[int, typer.Option(min=0, max=64, help="The larger number of threads, 0: one a core; one is always timed too.")] = 0,
     rounds: Annotated[int, typer.Option(min=5, max=10_000, help="How often each is timed.")] = 50,
     standin: Annotated[
@@ -28,8 +29,8 @@ def inference(
     """Every role on ONNX Runtime (threads, providers, variants) and the TensorRT worker: time, memory, energy, parity."""
     from runtime.bench.inference.compare import compare
     from runtime.bench.inference.engines import engine_candidates, worker_overhead
-    from runtime.bundles.reader import FACTORY, read_bundle
     from runtime.commands.bench import machine
+    from runtime.commands.instruments import bundle_asked_for
     from runtime.config import load_settings
     from runtime.errors import TrichoscopeError
 
@@ -37,12 +38,13 @@ def inference(
     counts = sorted({1, threads or len(os.sched_getaffinity(0))})
     try:
         with messages.status("reading the bundle") as status:
-            found = read_bundle(bundle or FACTORY)
+            settings = load_settings(config)
+            found = bundle_asked_for(settings, bundle, lambda words: typer.echo(words, err=True))
             rows = compare(
                 found,
                 threads=counts,
                 rounds=rounds,
-                more=lambda name: engine_candidates(found, name, load_settings().engines_folder),
+                more=lambda name: engine_candidates(found, name, settings.engines_folder, settings.inference.python),
                 advance=lambda what: status.update(f"timing: {what}"),
             )
             status.update("timing: the way to the worker and back")

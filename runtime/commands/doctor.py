@@ -29,14 +29,22 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")] = False,
 ) -> None:
     """Look whether configuration, disk, microscope, handpiece, calibration and network are in order. Exit code 1 where one is not."""
-    if what == "jetson":
-        from runtime.jetson import check_jetson
+    _tell(_jetson(config) if what == "jetson" else _appliance(config), as_json)
 
-        with Console(stderr=True).status("looking at the board, JetPack and TensorRT"):
-            checks = check_jetson()
-    else:
-        checks = _appliance(config)
-    _tell(checks, as_json)
+
+def _jetson(config: Path | None) -> list[Check]:
+    from runtime.checkup import Check
+    from runtime.config import load_settings
+    from runtime.errors import ConfigError
+    from runtime.jetson import check_jetson
+
+    checks, python = [], None
+    try:
+        python = load_settings(config).inference.python
+    except ConfigError as error:
+        checks = [Check("configuration", "bad", str(error))]
+    with Console(stderr=True).status("looking at the board, JetPack and TensorRT"):
+        return checks + check_jetson(python=python)
 
 
 def _appliance(config: Path | None) -> list[Check]:

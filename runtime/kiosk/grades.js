@@ -79,7 +79,7 @@ export function Grades({ measurement: m, use, whole = false }) {
 function Graded({ words, grade, doubtful, note, id }) {
   const steps = Array.from({ length: grade?.probabilities.length ?? STEPS }, (_, step) => step);
   const word = grade ? words.grades[grade.severity] : texts.none;
-  const likely = grade ? percent(grade.probabilities[grade.severity]) : '';
+  const likely = grade ? percent(grade.probabilities[grade.severity]) : '\u00a0'; // which keeps the line's height
   return html`
     <div class="grade" role="group" data-grade=${id} aria-describedby=${doubtful ? note : undefined}
       aria-label=${grade ? texts.grades.spoken(words.name, word, likely) : texts.grades.notGraded(words.name)}>

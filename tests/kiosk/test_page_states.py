@@ -5,7 +5,7 @@ import pytest
 
 from tests.kiosk.conftest import figure, until_live
 from tests.kiosk.daemon_process import DaemonProcess
-from tests.runtime.bundle_samples import MODEL, write_sample
+from tests.runtime.bundle_samples import MODEL, segmenter_role, write_sample
 from tests.runtime.drawn import FIVE, hairs_on_skin
 
 pytestmark = pytest.mark.browser
@@ -55,19 +55,39 @@ def test_a_store_in_trouble_is_told_over_the_picture_and_its_past_can_be_closed(
 
 def test_hair_that_is_found_the_simpler_way_is_told_with_the_reason_and_stays_marked(pages, tmp_path, monkeypatch):
     monkeypatch.setenv("TRICHOSCOPE_ANALYSIS__BUNDLE", str(tmp_path / "dark"))
-    write_sample(tmp_path / "dark")
-    (tmp_path / "dark" / MODEL).write_bytes(b"damaged")
+    role = segmenter_role()
+    short = role.trust.model_copy(update={"weights": role.trust.weights[:2]})  # whole, and no network of this program
+    write_sample(tmp_path / "dark", role=role.model_copy(update={"trust": short}))
     with DaemonProcess("simulated:?width=320&height=240", tmp_path / "state") as daemon:
         page = pages.open(daemon.address)
         notice = page.locator(".segmenter-notice", has_text="simpler method")
         notice.wait_for()
-        assert MODEL in notice.locator("span").inner_text()  # names the thing
+        assert "2 weights of reliability" in notice.locator("span").inner_text()  # names the thing
         until_live(page)
         notice.locator("button").click()
         notice.wait_for(state="detached")
         page.wait_for_timeout(1500)  # the state comes again each second, and what was closed stays closed
         assert notice.count() == 0
         assert page.locator(".kiosk .quality .label").inner_text() == "Simple hair detection"
+        page.close()
+
+
+def test_a_damaged_bundle_for_which_the_factorys_serves_is_told_and_stays_closed(pages, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRICHOSCOPE_ANALYSIS__BUNDLE", str(tmp_path / "dark"))
+    write_sample(tmp_path / "dark")
+    (tmp_path / "dark" / MODEL).write_bytes(b"damaged")
+    with DaemonProcess("simulated:?width=320&height=240", tmp_path / "state") as daemon:
+        page = pages.open(daemon.address)
+        notice = page.locator(".models-notice", has_text="The factory's bundle serves")
+        notice.wait_for()
+        assert MODEL in notice.locator("span").inner_text()  # names the thing
+        until_live(page)
+        assert page.locator(".kiosk .quality .label").inner_text() == "Hair detection"
+        notice.locator("button").click()
+        notice.wait_for(state="detached")
+        page.reload()
+        until_live(page)
+        assert page.locator(".models-notice").count() == 0
         page.close()
 
 

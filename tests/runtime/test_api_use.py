@@ -10,12 +10,14 @@ from runtime.bundles.settings import ModelsSettings
 from runtime.bundles.trial import ModelStore
 from runtime.inference import choosing
 from runtime.inference.tensorrt.serving import RestartPolicy
+from runtime.inference.tensorrt.sources import engine_source
 from runtime.intended_use.declaration import FILE, declare, withdraw
 from runtime.intended_use.text import packaged_text
 from tests.eventually import eventually
+from tests.runtime.bundle_samples import write_sample
 from tests.runtime.graded_bundle_samples import write_graded
 from tests.runtime.running_daemon import running
-from tests.runtime.tensorrt_standins import command
+from tests.runtime.tensorrt_standins import built, command, dark
 
 BUNDLE = {"analysis.segmenter": "classical"}
 
@@ -100,6 +102,23 @@ def test_tensorrt_that_was_asked_for_is_on_the_status_page_and_in_the_health_whe
         assert status["inference"]["captures"].keys() == live.keys()
         assert "inference" not in analysis_health(daemon)  # it is built when somebody wants it
         assert status["segmenter"]["problem"] is None
+
+
+@pytest.mark.parametrize(("function", "state", "serving"), [("dark", "serving", "tensorrt"), ("wrong dark", "refused", "onnxruntime")])
+def test_an_engine_that_serves_and_one_whose_numbers_are_wrong_are_on_the_status_page(tmp_path, with_standins, function, state, serving):
+    bundle = write_sample(tmp_path / "dark", model=dark(function))
+    source = engine_source(bundle, "segmenter")
+    built(tmp_path / "state" / "engines", source.model, source.options)
+    settings = {"analysis.bundle": tmp_path / "dark", "inference.backend": "tensorrt", "inference.python": "/usr/bin/python3"}
+    with running(tmp_path / "state", settings=settings) as daemon:
+        status = daemon.until(lambda status: status["results"] and status["inference"]["live"]["state"] == state)
+        live = status["inference"]["live"]
+        assert live["serving"] == serving
+        assert status["segmenter"]["problem"] is None
+        assert (f"inference: {live['message']}" in analysis_health(daemon)) == (state == "refused")
+        results = status["results"]
+        daemon.until(lambda status: status["results"] > results + 3)
+        assert daemon.status()["segmenter"]["live"] == bundle.id
 
 
 def test_tensorrt_that_is_absent_or_has_no_network_of_the_precision_is_told_by_the_health(tmp_path, monkeypatch):

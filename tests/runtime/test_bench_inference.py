@@ -9,10 +9,12 @@ from typer.testing import CliRunner
 from runtime.bench.inference.compare import Candidate, compare, resident_mb
 from runtime.bench.inference.energy import EnergyMeter, rail_of
 from runtime.bundles.reader import read_bundle
+from runtime.bundles.trial import ModelStore
 from runtime.cli import build
 from runtime.inference.errors import InferenceError
 from runtime.inference.onnx import OnnxBackend
 from tests.runtime.bundle_samples import MODEL, write_sample
+from tests.runtime.signing_samples import LINE, SETTINGS, signed
 
 
 def _monitor(root, label="VDD_IN", volts=5000, amperes=2000):
@@ -66,3 +68,14 @@ def test_the_command_prints_rows_for_machines_and_names_a_missing_bundle(tmp_pat
     assert told["bundle"].startswith("dark/1") and {row["role"] for row in told["rows"]} == {"segmenter"}
     refused = CliRunner().invoke(build("bench"), ["bench", "inference", "--bundle", str(tmp_path / "none")])
     assert refused.exit_code == 1 and "no such bundle" in refused.output
+
+
+def test_the_bundle_that_serves_here_is_the_one_that_runs(tmp_path):
+    slot = signed(tmp_path / "dark", 3)
+    config = tmp_path / "trichoscope.toml"
+    config.write_text(f'[store]\nfolder = "{tmp_path / "state"}"\n[models]\ntrusted_keys = ["{LINE}"]\n')
+    store = ModelStore(tmp_path / "state" / "models", SETTINGS)
+    store.activate(store.install(slot)[0])
+    outcome = CliRunner().invoke(build("bench"), ["bench", "inference", "--config", str(config), "--rounds", "5", "--json"])
+    assert outcome.exit_code == 0, outcome.output
+    assert json.loads(outcome.stdout)["bundle"].startswith("dark/3")

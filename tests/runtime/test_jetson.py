@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -44,12 +45,12 @@ def _told(version):
 
 def _checks(root, answer=_told("10.3.0")):
     def ask(command):
-        assert (command[:2], command[-1]) == ([jetson.WORKER_PYTHON, "-I"], "--probe")
+        assert (command[0], command[1], command[-1]) == ("/opt/jetpack/bin/python3", "-I", "--probe")
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    return {check.name: check for check in jetson.check_jetson(root, ask)}
+    return {check.name: check for check in jetson.check_jetson(root, ask, python=Path("/opt/jetpack/bin/python3"))}
 
 
 def test_a_jetson_in_order(tmp_path):
@@ -66,6 +67,7 @@ def test_a_jetson_in_order(tmp_path):
         ({"board": "Raspberry Pi 5"}, "board", "bad", "no Jetson"),
         ({"jetpack": "5.1.2"}, "JetPack", "note", "nvidia-jetpack"),
         ({"jetpack": ""}, "JetPack", "note", "apt-get install nvidia-jetpack"),
+        ({"jetpack": "rev6"}, "JetPack", "note", "nvidia-jetpack"),
         ({"mode": 1}, "power mode", "note", "15W: nvpmodel -m 0"),
         ({"mode": 7}, "power mode", "note", "mode 7"),
         ({"memory": 2_000_000}, "memory", "bad", "3.5 GB"),

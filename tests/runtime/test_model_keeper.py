@@ -17,7 +17,7 @@ import pytest
 from runtime import daemon as daemon_module
 from runtime.analysis.fallback import STAY_AFTER
 from runtime.bundles.reader import read_bundle
-from runtime.bundles.state import read_state
+from runtime.bundles.state import Trial, read_state
 from runtime.bundles.trial import ModelStore
 from runtime.inference.errors import InferenceError
 from runtime.inference.onnx import OnnxBackend
@@ -136,22 +136,36 @@ def test_another_bundle_is_taken_over_between_frames_once_nobody_works(device):
 
 def test_work_that_begins_while_another_bundle_is_made_ready_puts_the_exchange_off(device):
     device.served(1)
-    made = []
 
     def on_progress():
-        made.append(1)
-        if len(made) > 1:  # the first time is the start
-            device.idle_s = 0.0
+        device.idle_s = 0.0
 
     with device.started(on_progress=on_progress) as keeper:
         device.activate(2)
-        eventually(lambda: len(made) > 1 and keeper.state.waiting)
+        eventually(lambda: device.idle_s == 0.0)
         eventually(lambda: device.state.trial.starts == 1)
         for _ in range(20):
             assert release_of(measured(keeper.captures)) == 1
             time.sleep(LOOK_S)
+        assert keeper.state.waiting
         device.idle_s = QUIET_S
         eventually(lambda: release_of(measured(keeper.captures)) == 2)
+
+
+def test_a_notice_that_was_read_while_another_bundle_was_made_ready_does_not_come_back(device):
+    device.served(1)
+    slot = device.send(2)
+    store = device.store()
+    with device.started(on_progress=lambda: setattr(device, "idle_s", 0.0)) as keeper:
+        with store._changing() as state:  # as after a roll-back, and another bundle on trial
+            trial = Trial(slot=slot)
+            store._commit(state.model_copy(update={"active": slot, "trial": trial, "notice": "rolled back", "change": state.change + 1}))
+        eventually(lambda: device.idle_s == 0.0)
+        keeper._tell(notice="rolled back")
+        keeper.dismiss_notice()
+        device.idle_s = QUIET_S
+        eventually(lambda: keeper.state.bundle.startswith("dark/2+"))
+        assert keeper.state.notice is None
 
 
 def test_a_frame_in_work_is_finished_with_what_it_was_begun_with(device):
