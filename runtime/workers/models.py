@@ -64,7 +64,8 @@ class Wanted:
         classical: no network finds hair.
         roles: those that the profile of use allows, asked anew at each look.
         threads: of the networks.
-        backend: makes the backend that finds hair in a bundle; ONNX Runtime where None, and where it raises InferenceError.
+        backend: makes the backend that finds hair in the live picture; ONNX Runtime where None or where it raises InferenceError, and for
+            captures.
     """
 
     classical: bool
@@ -331,7 +332,7 @@ class ModelKeeper:
 
         def make_backend(model: bytes) -> Backend:
             nonlocal backend_problem
-            if self._wanted.backend is not None:
+            if self._wanted.backend is not None and not thorough:  # reports rest on captures: their figures are the same on every device
                 try:
                     return self._wanted.backend(finder)(model)
                 except InferenceError as problem:  # a precision that this bundle has not, say
