@@ -31,7 +31,8 @@ def forecast(
     # heavy, and wanted by this command alone
     import torch
 
-    from export.conversion.forecast import bundle_forecast, proven, write_part
+    from export.conversion.forecast import GOLDEN, MODEL, bundle_forecast, proven
+    from export.conversion.part import RolePart, check_part_target, write_part
     from export.errors import TrainingError
     from export.training.forecast.recipe import RECIPES
     from export.training.forecast.report import report, tested_people, write_report
@@ -41,6 +42,7 @@ def forecast(
     try:
         if recipe not in RECIPES:
             raise TrainingError(f"{recipe!r} is no recipe: choose {', '.join(RECIPES)}")
+        check_part_target(out / PART)
         torch.set_num_threads(2)
         if resume:
             training = ForecastTraining.resumed(out)
@@ -75,7 +77,8 @@ def forecast(
         found = report(training, trained.networks, tested, trained.learnt)
         write_report(training, found, trained.histories)
         if training.architecture == SHIPPED:
-            write_part(out / PART, *bundle_forecast(out, found))
+            model, role, golden = bundle_forecast(out, found)
+            write_part(out / PART, RolePart("forecast", role, {MODEL: model, GOLDEN: golden}))
             console.print(f"written: {out / PART}", markup=False, highlight=False, soft_wrap=True)
         else:
             *_, model, differences = proven(training)

@@ -21,7 +21,6 @@ from export.errors import ConversionError
 from export.networks.hybrid import Head, HybridNet, probabilities
 from export.persons import MARKERS, SERIES, scaled_records
 from export.training import checkpoint
-from export.training.cache import make_folder
 from export.training.forecast.recipe import HYBRID
 from export.training.forecast.report import FOREST, FULL_FOREST, NAMES, Report, name_of
 from export.training.forecast.training import EYES, LABELS, TEST_SEED, ForecastTraining, cohort_for, picture_input
@@ -30,7 +29,7 @@ from runtime.bundles.parts import MAX_FILE_BYTES, Golden, ModelCard, Tolerance
 from runtime.bundles.roles import ForecastRole
 from runtime.inference.onnx import OnnxBackend
 
-MODEL, GOLDEN, ROLE = "forecast.onnx", "forecast-golden.npz", "forecast.json"
+MODEL, GOLDEN = "forecast.onnx", "forecast-golden.npz"
 INPUTS, OUTPUT = ("picture", "markers", "records"), "probabilities"
 TOLERANCE = 1e-4
 PARITY_LENGTHS, PARITY_BATCHES = (1, 2, 7, 120), (1, 3)
@@ -207,7 +206,7 @@ def bundle_forecast(training: Path, found: Report | None = None) -> tuple[bytes,
     )
     role = ForecastRole(
         model=MODEL,
-        golden=Golden(file=GOLDEN, tolerances=(Tolerance(output=OUTPUT, absolute=TOLERANCE),)),
+        golden=Golden(file=GOLDEN, tolerances=(Tolerance(output=OUTPUT, absolute=TOLERANCE),), end={"forecast": 0.0}),
         card=card,
         metrics={name: round(value, 7) for name, value in _metrics(found, differences).items()},
         picture=picture_input(run.architecture),
@@ -218,17 +217,6 @@ def bundle_forecast(training: Path, found: Report | None = None) -> tuple[bytes,
         most_records=MOST_RECORDS,
     )
     return model, role, golden_cases(network, model, run.architecture)
-
-
-def write_part(folder: Path, model: bytes, role: ForecastRole, golden: bytes) -> None:
-    """Model, golden data and the role as JSON into `folder`, for whoever puts bundles together.
-
-    Raises:
-        TrainingError: it cannot be written.
-    """
-    make_folder(folder)
-    for name, content in {MODEL: model, GOLDEN: golden, ROLE: (role.model_dump_json(indent=1) + "\n").encode()}.items():
-        checkpoint.write_atomically(folder / name, content)
 
 
 def _repeat(run: ForecastTraining) -> str:

@@ -93,12 +93,16 @@ def classifier() -> object:
 
 
 def coarse() -> object:
-    """A classifier of small differences between large numbers, which float32 has not."""
+    """Rows far from what the scaler was fitted to: float32 rounds what it makes of them otherwise than doubles do."""
     import numpy as np
-    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.tree import DecisionTreeClassifier
 
-    found = LogisticRegression().fit(np.random.default_rng(0).normal(0, 1, (60, 3)), np.arange(60) % 2)
-    found.coef_[:] = 1e4, -1e4, 0
+    rows = np.random.default_rng(0).normal(0, 1, (200, 3))
+    found = make_pipeline(StandardScaler(), DecisionTreeClassifier(max_depth=4, random_state=0)).fit(rows, np.arange(200) % 2)
+    found[0].fit(rows + 1e6)
+    found[1].fit(found[0].transform(rows), np.arange(200) % 2)
     return found
 
 

@@ -9,7 +9,8 @@ torch = pytest.importorskip("torch")
 from typer.testing import CliRunner  # noqa: E402
 
 from export.cli import app  # noqa: E402
-from export.conversion.forecast import GOLDEN, MODEL, ROLE, bundle_forecast  # noqa: E402
+from export.conversion.forecast import GOLDEN, MODEL, bundle_forecast  # noqa: E402
+from export.conversion.part import read_part  # noqa: E402
 from export.errors import TrainingError  # noqa: E402
 from export.evaluation import forecast as evaluation  # noqa: E402
 from export.evaluation.forecast_pictures import calibration_svg  # noqa: E402
@@ -25,7 +26,7 @@ from export.training.forecast.recipe import CONTESTANTS, CPU, HYBRID, RECIPES, S
 from export.training.forecast.report import CALIBRATION, CURVES, FIGURES, TABLE  # noqa: E402
 from export.training.forecast.training import EYES, PLAN, ForecastTraining, Watcher, cohort_for, forecasts  # noqa: E402
 from runtime.bundles.golden import unpack  # noqa: E402
-from runtime.bundles.roles import ForecastRole, Roles  # noqa: E402
+from runtime.bundles.roles import Roles  # noqa: E402
 from runtime.bundles.writer import write_bundle  # noqa: E402
 from runtime.forecast.forecasting import Forecaster  # noqa: E402
 from runtime.forecast.inputs import GREY as DEVICE_GREY  # noqa: E402
@@ -67,7 +68,7 @@ def test_one_command_trains_measures_and_writes_the_part_of_a_bundle(trained):
     assert set(plain["gains"]) >= {"CNN alone", "LSTM alone", "LSTM alone, only records and markers tell"}
     for name in (CALIBRATION, CURVES):
         assert "<svg" in (folder / name).read_text()
-    role = ForecastRole.model_validate_json((folder / "part" / ROLE).read_text())
+    role = read_part(folder / "part").role
     assert (role.series, role.markers, role.labels, role.model) == (SERIES, MARKERS, ("low", "high"), MODEL)
     assert role.card.validated_on_real_labels is False
     assert role.card.repeat.endswith("--recipe smoke --architecture device --seed 3 --out TRAINING")
@@ -144,7 +145,7 @@ def test_resumed_equals_uninterrupted(tmp_path, monkeypatch, frozen):
 def test_stages_are_trained_by_the_same_command(tmp_path):
     done = CliRunner().invoke(app, ["train", "forecast", "--recipe", "smoke", "--head", "stage", "--out", str(tmp_path / "run")])
     assert done.exit_code == 0, done.output
-    role = ForecastRole.model_validate_json((tmp_path / "run" / "part" / ROLE).read_text())
+    role = read_part(tmp_path / "run" / "part").role
     assert role.labels == ("stage 0", "stage 1", "stage 2", "stage 3")
     assert "--head stage" in role.card.repeat
 

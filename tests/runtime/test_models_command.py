@@ -150,7 +150,7 @@ def test_there_is_no_roll_back_to_what_cannot_serve(tmp_path, device):
 def test_engines_are_built_in_the_state_folder_by_the_configured_python(tmp_path, device, monkeypatch):
     asked = {}
     config = tmp_path / "trichoscope.toml"
-    config.write_text('[inference]\npython = "/opt/jetpack/bin/python3"\n' + config.read_text())
+    config.write_text('[inference]\npython = "/opt/jetpack/bin/python3"\nprecision = "int8"\nweakly_typed = true\n' + config.read_text())
 
     def build_engines(bundle, folder, *, precision, weak, again, on_progress, command):
         asked.update(bundle=bundle.id, folder=folder, precision=precision, weak=weak, again=again)
@@ -161,7 +161,9 @@ def test_engines_are_built_in_the_state_folder_by_the_configured_python(tmp_path
     monkeypatch.setattr(building, "build_engines", build_engines)
     found = _json(device("build", unpacked(tmp_path / "dark"), "--precision", "fp16", "--again", "--json"))
     assert found == {"bundle": asked["bundle"], "engines": []}
-    assert (asked["folder"], asked["precision"], asked["weak"], asked["again"]) == (tmp_path / "state" / "engines", "fp16", False, True)
+    assert (asked["folder"], asked["precision"], asked["weak"], asked["again"]) == (tmp_path / "state" / "engines", "fp16", True, True)
+    assert device("build", tmp_path / "dark").exit_code == 0
+    assert (asked["precision"], asked["weak"], asked["again"]) == ("int8", True, False)
 
 
 def test_without_tensorrt_building_says_what_is_missing(tmp_path, device):
