@@ -75,7 +75,7 @@ def analyze(
     ] = "learned",
     bundle: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder of the bundle to use instead of the program's own.", show_default=False),
+        typer.Option(metavar="DIR", help="Bundle to use instead of the one that serves here.", show_default=False),
     ] = None,
     use_masks: Annotated[
         Path | None,

@@ -149,9 +149,11 @@ def build(
     ] = None,
     precision: Annotated[
         Literal["fp32", "fp16", "int8"] | None,
-        typer.Option(help="Of the networks; fp16 where there is one; int8 is the symmetric one.", show_default=False),
+        typer.Option(help="Of the networks; what [inference] precision says else; int8 is the symmetric one.", show_default=False),
     ] = None,
-    weak: Annotated[bool, typer.Option("--weak", help="TensorRT 10 chooses the types by flags instead of the graph.")] = False,
+    weak: Annotated[
+        bool, typer.Option("--weak", help="TensorRT 10 chooses the types by flags instead of the graph; so [inference] weakly_typed does.")
+    ] = False,
     again: Annotated[bool, typer.Option("--again", help="Also those that are there.")] = False,
     config: Config = None,
     state: State = None,
@@ -175,9 +177,15 @@ def build(
                     tasks[role] = bars.add_task(role, total=1.0, what="")
                 bars.update(tasks[role], completed=share, what=what)
 
-            command = WorkerCommand.configured(settings.inference.python)
+            inference = settings.inference
             engines = build_engines(
-                bundle, settings.engines_folder, precision=precision, weak=weak, again=again, on_progress=told, command=command
+                bundle,
+                settings.engines_folder,
+                precision=precision or (None if inference.precision == "auto" else inference.precision),  # what the daemon will look for
+                weak=weak or inference.weakly_typed,
+                again=again,
+                on_progress=told,
+                command=WorkerCommand.configured(inference.python),
             )
     if as_json:
         _print({"bundle": bundle.id, "engines": [engine.to_dict() for engine in engines]})
@@ -230,7 +238,7 @@ def _on_tensorrt(bundle: Bundle, settings: Settings, precision: str) -> list[Pro
     kind: Any = "int8" if precision == "int8-symmetric" else precision
     proofs = []
     for role in roles_of(bundle):
-        source = engine_source(bundle, role, precision=kind)
+        source = engine_source(bundle, role, precision=kind, weak=settings.inference.weakly_typed)
         make = partial(_engine, source=source, cache=cache, command=command)
         proofs.append(prove(bundle, make_backend=make, precision=source.proven_as, roles=[role]))
     return proofs

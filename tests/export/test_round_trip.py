@@ -86,7 +86,7 @@ def drawn(monkeypatch, tmp_path):
 
 
 @pytest.mark.usefixtures("drawn")
-def test_what_was_trained_is_what_the_device_measures(tmp_path):
+def test_what_was_trained_is_what_the_device_measures(tmp_path, monkeypatch):
     folder = tmp_path / "training"
     training.SegmenterTraining(folder, RECIPE, 3).run(training.Watcher())
     state = checkpoint.load(folder)
@@ -113,7 +113,8 @@ def test_what_was_trained_is_what_the_device_measures(tmp_path):
     picture = hairs()
     cv2.imwrite(str(tmp_path / "hairs.png"), picture)
     slot = next(tmp_path.glob(f"state/**/{installed['slot']}"))
-    found = json.loads(run(device, "analyze", tmp_path / "hairs.png", "--bundle", slot, "--json"))
+    monkeypatch.setenv("TRICHOSCOPE_CONFIG", str(config))
+    found = json.loads(run(device, "analyze", tmp_path / "hairs.png", "--json"))  # with what is active
 
     network, _ = conversion.trained_network(folder)
     with LearnedSegmenter(read_bundle(slot), flips=True, backend=lambda _: TorchBackend(network)) as learned:
