@@ -135,7 +135,7 @@ def analyse(
     with clock.stage("scalp"):
         scalp = scalp_of(image, found, scale)[0] if paper else None
     with clock.stage("grades"):
-        graded = Graded() if graders is None else graders.grade(image, um.hairs, frame_quality)
+        graded = Graded() if graders is None else graders.grade(image, um.hairs, frame_quality, scale.scale.um_per_px)
     return Measurement(
         image=name,
         width_px=width,

@@ -16,7 +16,17 @@ from export.conversion.part import RolePart
 from export.conversion.sklearn_graph import INPUT
 from export.errors import TrainingError
 from export.severity_scenes import DEFINITIONS, HOOD_UM_PER_PX, LABELS
-from export.training.severity.training import CONFUSION, IMPORTANCES, MODEL, RELIABILITY, RESULTS, SeverityTraining, read_json
+from export.training.severity.measuring import PATHS
+from export.training.severity.training import (
+    CONFUSION,
+    IMPORTANCES,
+    MODEL,
+    RELIABILITY,
+    RESULTS,
+    WITHOUT,
+    SeverityTraining,
+    read_json,
+)
 from runtime.analysis.severity import FEATURES
 from runtime.bundles.parts import MAX_FILE_BYTES, ModelCard
 from runtime.bundles.roles import SeverityRole
@@ -26,13 +36,13 @@ SINGLE_ROWS = 8
 DESCRIPTION = (
     "Grades hair loss of a frame, 0 good to 3 severe, from six figures of its hairs (after ScalpVision, 3.2 and Appendix E): thickness "
     "samples, mean and median thickness with and without outliers, number of hairs; gradient boosting. Figures are of hairs as the "
-    "analysis finds them, with lengths in px of a picture 640 px long."
+    "analysis finds them, brought to a field of 4.48 mm at 7 µm per px; without a scale a frame is taken to be one."
 )
 LIMITS = (
-    "Learnt from rendered scalps alone and not validated on labels of real patients. It knows no scale: at another magnification than "
-    "{low} to {high} µm per px (of a picture 640 px wide) it errs more. The grades were learnt in equal numbers, and fields between two "
-    "grades were left out: on people, most of whom are good and some in between, fewer answers are right than the metrics say. "
-    "Fine or white hair that cannot be seen reads as hair lost. Not graded where the frame's quality is not ok."
+    "Learnt from rendered scalps alone and not validated on labels of real patients. Where a frame has no scale it errs more, and most at "
+    "another magnification than {low} to {high} µm per px (of a picture 640 px wide). The grades were learnt in equal numbers, and fields "
+    "between two grades were left out: on people, most of whom are good and some in between, fewer answers are right than the metrics "
+    "say. Fine or white hair that cannot be seen reads as hair lost. Not graded where the frame's quality is not ok."
 )
 
 
@@ -116,7 +126,12 @@ def _metrics(results: dict[str, Any]) -> dict[str, float]:
     scores = dict(results["scores"])
     named = {"": scores.pop("all test frames"), "live_": scores.pop("live"), "capture_": scores.pop("capture")}
     named["majority_"] = scores.pop("always the most frequent grade")
-    named |= {"hood_scale_" if "hood" in name else "other_scales_": found for name, found in scores.items() if "scale" in name}
+    for name, found in scores.items():
+        scale = "hood_scale_" if "hood" in name else "other_scales_" if "other" in name else ""
+        if name.startswith(WITHOUT) and not name.endswith(PATHS):
+            named[f"unscaled_{scale}"] = found
+        elif scale:
+            named[scale] = found
     metrics = {f"{prefix}{key}": float(value) for prefix, found in named.items() for key, value in found.items()}
     return metrics | {
         "parity_max_abs": float(results["parity"]["max_abs"]),

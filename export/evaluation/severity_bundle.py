@@ -10,7 +10,7 @@ import numpy as np
 from export.errors import EvaluationError
 from export.evaluation.severity import SeverityScores, confusion, majority, score
 from export.training.severity.fitting import graded, grades_of
-from export.training.severity.measuring import PATHS, Row, table
+from export.training.severity.measuring import PATHS, WITHOUT_SCALE, Row, table
 from runtime.analysis.severity import FEATURES, SeverityGrader
 from runtime.bundles.reader import Bundle
 
@@ -32,13 +32,14 @@ def evaluate_bundle(
     if not kept:
         raise EvaluationError("severity: no frame of ok quality: take more persons")
     with SeverityGrader(bundle, threads=threads) as grader:
-        stated = np.array([grader.probabilities(row) for row in table(kept, FEATURES)])
+        stated, unscaled = (np.array([grader.probabilities(row) for row in table(kept, names)]) for names in (FEATURES, WITHOUT_SCALE))
     truth = grades_of(kept)
     hood = np.array([row.person.hooded for row in kept])
     of_path = {path: np.array([row.path == path for row in kept]) for path in PATHS}
     picked = of_path | {"at the hood's scale": hood, "at other scales": ~hood}
     scores = {"all frames": score(stated, truth)}
     scores |= {name: score(stated[which], truth[which]) for name, which in picked.items() if which.any()}
+    scores["where no scale is known"] = score(unscaled, truth)
     scores["always the most frequent grade"] = score(majority(truth, len(truth)), truth)
     answer = stated.argmax(axis=1)
     return scores, {path: confusion(answer[which], truth[which]).tolist() for path, which in of_path.items()}

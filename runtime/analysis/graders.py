@@ -88,13 +88,16 @@ class Graders:
         """Pictures without a grade because its network failed."""
         return self._failures
 
-    def grade(self, image: NDArray[np.uint8], hairs: list[Hair], quality: Quality) -> Graded:
-        """The grades of a picture, uint8 (height, width, 3) BGR, with the hairs found in it."""
+    def grade(self, image: NDArray[np.uint8], hairs: list[Hair], quality: Quality, um_per_px: float | None = None) -> Graded:
+        """The grades of a picture, uint8 (height, width, 3) BGR, with the hairs found in it and its scale at the middle."""
         alopecia = seen = None
         models = []
         if (severity := self._severity) is not None:
             height, width = image.shape[:2]
-            alopecia = self._asked("severity", lambda: severity.grade(hairs, width_px=width, height_px=height, quality=quality))
+            alopecia = self._asked(
+                "severity",
+                lambda: severity.grade(hairs, width_px=width, height_px=height, quality=quality, um_per_px=um_per_px),
+            )
             models.append(("severity", severity.name))
         if (conditions := self._conditions) is not None:
             seen = self._asked("conditions", lambda: conditions.grade(image))

@@ -1,7 +1,8 @@
 """Severity of hair loss in one frame: figures of its hairs, and the classifier of a bundle that grades them (ScalpVision 3.2, Appendix E).
 
 The paper reads six figures of the mask's box widths and line segments, which take too long for the live picture. These six are their
-counterparts of the hairs that every path measures: widths along the hairs in place of widths in boxes, hairs in place of segments.
+counterparts of the hairs that every path measures: widths along the hairs in place of widths in boxes, hairs in place of segments. The
+paper takes the distance of the picture for constant; here a frame's own scale, where it is known, brings its figures to one magnification.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ PROBABILITIES = "probabilities"
 GRADES = 4
 REFERENCE_SIDE_PX = 640
 """Longest side of the pictures that are learnt from; those of other cameras are brought to it, so that a hair weighs the same."""
+REFERENCE_UM_PER_PX = 7.0
+"""Scale of such a picture that the figures are brought to, and that a frame without a scale is taken to have."""
 SUM_TOLERANCE = 1e-3
 
 _WHISKERS = 1.5  # times the interquartile range: beyond it, an outlier
@@ -39,16 +42,20 @@ _WHISKERS = 1.5  # times the interquartile range: beyond it, an outlier
 Floats = NDArray[np.float64]
 
 
-def severity_features(hairs: Sequence[Hair], longest_side_px: int) -> NDArray[np.float32]:
+def severity_features(hairs: Sequence[Hair], longest_side_px: int, um_per_px: float | None = None) -> NDArray[np.float32]:
     """What the classifier reads of the hairs of a picture whose longer side has `longest_side_px`: float32 (6,) in the order of FEATURES.
 
     A thickness sample is a point of a hair's course with a width; points lie evenly along hairs, so that their number stands for the
-    length of hair in view. Lengths and that number are those of a picture REFERENCE_SIDE_PX long. Without any sample the thicknesses are
-    0, as in the published script. Outliers lie more than 1.5 interquartile ranges outside the quartiles. Always finite.
+    length of hair in view. All figures are those of a field as large as a picture REFERENCE_SIDE_PX long with REFERENCE_UM_PER_PX shows,
+    in its pixels: lengths go with the scale, what is counted with the area. `um_per_px` is the scale of the picture as given, at its
+    middle. Without any sample the thicknesses are 0, as in the published script. Outliers lie more than 1.5 interquartile ranges outside
+    the quartiles. Always finite.
     """
     widths = np.array([width for hair in hairs for _, _, width in hair.points if width is not None], np.float64)
     reduced = REFERENCE_SIDE_PX / longest_side_px
-    return np.array([len(widths) * reduced, *(thickness_figures(widths) * reduced), len(hairs)], np.float32)
+    wider = 1.0 if um_per_px is None else um_per_px / (reduced * REFERENCE_UM_PER_PX)  # the field than the reference's
+    longer = reduced * wider  # a pixel than the reference's
+    return np.array([len(widths) * reduced / wider, *(thickness_figures(widths) * longer), len(hairs) / wider**2], np.float32)
 
 
 def thickness_figures(widths: Floats) -> Floats:
@@ -120,8 +127,10 @@ class SeverityGrader:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def grade(self, hairs: Sequence[Hair], *, width_px: int, height_px: int, quality: Quality) -> Grade | None:
-        """The grade of a picture of this size with these hairs.
+    def grade(
+        self, hairs: Sequence[Hair], *, width_px: int, height_px: int, quality: Quality, um_per_px: float | None = None
+    ) -> Grade | None:
+        """The grade of a picture of this size and scale with these hairs; without a scale it is less sure.
 
         None where `quality` is not ok: hair that could not be seen in a dark or blurred frame must not read as lost hair. A frame of good
         quality without any hair is graded: a bald scalp is a finding.
@@ -131,7 +140,7 @@ class SeverityGrader:
         """
         if not quality.ok:
             return None
-        found = self.probabilities(severity_features(hairs, max(width_px, height_px)))
+        found = self.probabilities(severity_features(hairs, max(width_px, height_px), um_per_px))
         return Grade(
             severity=int(found.argmax()),
             probabilities=[round(float(p), 6) for p in found],

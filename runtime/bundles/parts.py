@@ -61,11 +61,14 @@ class ModelCard(Part):
 
 
 class Tolerance(Part):
-    """How far an output may lie from the reference: |found − expected| ≤ absolute + relative · |expected|, everywhere."""
+    """How far an output may lie from the reference: |found − expected| ≤ absolute + relative · |expected|, everywhere.
+
+    Both are at most 1: with more, anything would be proven.
+    """
 
     output: TensorName
-    absolute: NonNegative
-    relative: NonNegative = 0.0
+    absolute: Annotated[float, Field(ge=0, le=1)]
+    relative: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 class Golden(Part):

@@ -34,17 +34,20 @@ class Trial(Part):
     """A bundle that has not yet run well for long enough.
 
     Attributes:
+        name, release: of its manifest; its release counts for good once it has served well.
         starts: of the daemon with it.
         failures: of its golden check, or of loading it.
     """
 
     slot: Sha256
+    name: Name
+    release: Annotated[int, Field(ge=1, le=2**31)]
     starts: Count = 0
     failures: Count = 0
 
 
 class Highest(Part):
-    """The highest release of a name that ever was active, and its slot."""
+    """The highest release of a name that ever served well, and its slot."""
 
     release: Annotated[int, Field(ge=1, le=2**31)]
     slot: Sha256

@@ -77,6 +77,7 @@ class ModelStore:
         self._seen: int | None = None  # the state's count of changes when a bundle was chosen; None where it could not be read
         self._seen_active: str | None = None  # of that state: where a damaged one is replaced, its changes are counted anew
         self._serving: str | None = None
+        self._serves_as = ("none", 1)  # name and release of that slot's bundle
         self._failed: dict[tuple[str, int | None], str] = {}  # slots that did not work here since that change, and why
 
     # what the daemon asks
@@ -131,7 +132,7 @@ class ModelStore:
             except BundleError as problem:
                 problems.append(str(problem))
                 continue
-            self._serving = slot
+            self._serving, self._serves_as = slot, (bundle.manifest.name, bundle.manifest.release)
             instead = f"{bundle.id} serves instead: {'; '.join(problems)}" if problems else None
             trial = state.on_trial()
             return Chosen(bundle, "slot", _joined(state.notice, instead), slot, trial is not None and trial.slot == slot)
@@ -140,8 +141,17 @@ class ModelStore:
         return Chosen(read_bundle(self._factory), "factory", _joined(state.notice, instead))
 
     def confirm(self) -> None:
-        """The bundle on trial has run well for a while: it is kept. Raises BundleError where that cannot be written down."""
-        self._of_serving(lambda state, _: self._keep(state.model_copy(update={"trial": None})))
+        """The bundle on trial has run well for a while: it is kept, and no older release of its name serves from here on.
+
+        Raises:
+            BundleError: that cannot be written down.
+        """
+
+        def keep(state: State, trial: Trial) -> None:
+            releases = {**state.releases, trial.name: Highest(release=trial.release, slot=trial.slot)}
+            self._keep(state.model_copy(update={"trial": None, "releases": releases}))
+
+        self._of_serving(keep)
 
     def stopped(self) -> None:
         """The daemon ends in good order before `confirm()`: this start is not held against the bundle. Raises BundleError."""
@@ -165,7 +175,8 @@ class ModelStore:
             with self._changing() as state:
                 if state.active != slot:
                     return False
-                trial = state.on_trial() or Trial(slot=slot)
+                name, release = self._serves_as
+                trial = state.on_trial() or Trial(slot=slot, name=name, release=release)
                 trial = trial.model_copy(update={"failures": trial.failures + 1})
                 if trial.failures >= self._settings.trial_starts:
                     self._roll_back(state, f"it failed {trial.failures} times: {reason}")
@@ -237,11 +248,9 @@ class ModelStore:
                     if slot not in self.slots.names():
                         raise BundleError(f"{slot[:12]}: removed in the meantime: install it again")
                     self._newer(state, bundle, slot[:12])
-                    highest = Highest(release=bundle.manifest.release, slot=slot)
                     if len(state.releases.keys() | {bundle.manifest.name}) > MAX_NAMES:
-                        raise BundleError(f"{bundle.id}: more than {MAX_NAMES} names of bundles were active here: use one of them")
-                    update["releases"] = {**state.releases, bundle.manifest.name: highest}
-                    update["trial"] = Trial(slot=slot)
+                        raise BundleError(f"{bundle.id}: more than {MAX_NAMES} names of bundles served here: use one of them")
+                    update["trial"] = Trial(slot=slot, name=bundle.manifest.name, release=bundle.manifest.release)
                 if slot != state.active:
                     update["previous"] = None if previous == slot else previous
                 elif slot is not None and state.on_trial() is None:
@@ -313,7 +322,7 @@ class ModelStore:
         return max(named, key=lambda each: each.release or 0).slot
 
     def _newer(self, state: State, bundle: Bundle, where: str) -> None:
-        """Refuse a release below the highest that ever was active, and another bundle of that number."""
+        """Refuse a release below the highest that ever served well, and another bundle of that number."""
         name, release = bundle.manifest.name, bundle.manifest.release
         highest = state.releases.get(name)
         if highest is None or release > highest.release or bundle.sha256 == highest.slot:

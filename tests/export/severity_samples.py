@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from export.severity_scenes import Person
-from export.training.severity.measuring import FIGURES, PATHS, Row
+from export.training.severity.measuring import FIGURES, PATHS, VIEWS, Row
+from runtime.analysis.severity import FEATURES
 
 HAIRS = (34, 17, 8, 2)
 
@@ -19,7 +20,9 @@ def drawn_rows(persons: list[Person], fields: int = 1) -> list[Row]:
             hairs = float(rng.poisson(HAIRS[person.severity]))
             for path in PATHS:
                 figures = {name: round(float(rng.uniform(0, 1)), 4) for name in FIGURES}
-                figures |= {"hair_count": hairs, "thickness_samples": 40 * hairs, "thickness_mean_px": 9.0 - person.severity + rng.normal()}
+                told = {"hair_count": hairs, "thickness_samples": 40 * hairs, "thickness_mean_px": 9.0 - person.severity + rng.normal()}
+                for names in VIEWS:
+                    figures |= {names[FEATURES.index(name)]: value for name, value in told.items()}
                 rows.append(Row(person, path, True, 7.0, figures, 6 * hairs, 0.8))
     return rows
 

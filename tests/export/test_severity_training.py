@@ -125,7 +125,7 @@ def test_no_grade_of_a_condition_is_a_feature():
 
 def test_importances_find_what_matters():
     rows = drawn_rows(list(draw_persons(60, 4)))
-    estimator = fitting.fit(rows, FEATURES, replace(SMOKE, trees=30, rate=0.1), 1)
+    estimator = fitting.fit(rows, (FEATURES,), replace(SMOKE, trees=30, rate=0.1), 1)
     falls = fitting.importances(estimator, rows, FEATURES, 1, repeats=3)
     assert max(falls, key=lambda name: falls[name][0]) in ("hair_count", "thickness_samples", "thickness_mean_px")
     assert falls["thickness_median_iqr_px"][0] < falls["hair_count"][0] + falls["thickness_samples"][0]

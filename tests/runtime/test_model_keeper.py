@@ -158,7 +158,7 @@ def test_a_notice_that_was_read_while_another_bundle_was_made_ready_does_not_com
     store = device.store()
     with device.started(on_progress=lambda: setattr(device, "idle_s", 0.0)) as keeper:
         with store._changing() as state:  # as after a roll-back, and another bundle on trial
-            trial = Trial(slot=slot)
+            trial = Trial(slot=slot, name="dark", release=1)
             store._commit(state.model_copy(update={"active": slot, "trial": trial, "notice": "rolled back", "change": state.change + 1}))
         eventually(lambda: device.idle_s == 0.0)
         keeper._tell(notice="rolled back")

@@ -254,11 +254,20 @@ def test_an_older_release_is_refused_for_good(device):
 
 def test_an_older_release_that_was_installed_before_is_not_activated(device):
     old = device.send(4)
-    new = device.send(5)
-    device.store().activate(new)
+    new = device.serve(5)
     with pytest.raises(BundleError, match="older than 5"):
         device.store().activate(old)
     assert device.links() == {"active": new, "previous": None}
+
+
+def test_a_newer_release_that_never_served_well_does_not_bar_the_way_back(device):
+    good = device.serve(4)
+    bad = device.send(5)
+    device.store().activate(bad)
+    assert [device.start().failed("its golden answers are wrong") for _ in range(3)] == [False, False, True]
+    device.store().activate("factory")
+    device.store().activate(good)
+    assert device.links()["active"] == good
 
 
 def test_a_key_that_is_no_longer_trusted_ends_its_bundles_service(device):

@@ -72,6 +72,24 @@ def test_a_larger_picture_of_the_same_field_has_the_same_features():
     assert np.allclose(small, large)
 
 
+def test_a_known_scale_brings_another_magnification_to_the_same_features():
+    far = severity_features(hairs([[4, 4, 5, 6], [3, 4, 5, 5]] * 16), 640, 14.0)  # an area four times as large, hairs half as wide
+    near = severity_features(hairs([[8, 8, 8, 8, 10, 10, 12, 12], [6, 6, 8, 8, 10, 10, 10, 10]] * 4), 640, 7.0)
+    assert np.allclose(far, near)
+    assert np.array_equal(near, severity_features(hairs([[8, 8, 8, 8, 10, 10, 12, 12], [6, 6, 8, 8, 10, 10, 10, 10]] * 4), 640))
+    larger = severity_features(hairs([[8, 8, 8, 8, 10, 10, 12, 12], [6, 6, 8, 8, 10, 10, 10, 10]] * 4), 1280, 3.5)
+    smaller = severity_features(hairs([[4, 4, 5, 6], [3, 4, 5, 5]] * 4), 640, 7.0)
+    assert np.allclose(larger, smaller)
+
+
+def test_the_scale_counts_in_the_grade(bundle):
+    with SeverityGrader(bundle) as grader:
+        answers = [
+            grader.grade(hairs([[6, 6]] * 25), width_px=640, height_px=480, quality=FINE, um_per_px=scale) for scale in (4.0, 7.0, 14.0)
+        ]
+    assert [answer.severity for answer in answers if answer is not None] == [0, 1, 3]
+
+
 @pytest.mark.parametrize(("count", "severity"), [(40, 0), (25, 1), (15, 2), (3, 3)])
 def test_grades_carry_the_answer_and_where_it_came_from(bundle, count, severity):
     with SeverityGrader(bundle) as grader:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from export.errors import TrainingError
 from export.evaluation.severity import GRADES, SeverityScores, score
-from export.training.severity.measuring import PAPER, SCALED, UNSCALED, Row, table
+from export.training.severity.measuring import PAPER, SCALED, UNSCALED, VIEWS, WITHOUT_SCALE, Row, table
 from export.training.severity.recipe import SeverityRecipe
 from runtime.analysis.severity import FEATURES
 
@@ -26,13 +26,16 @@ FEATURE_SETS: dict[str, tuple[str, ...]] = {
     "amount: samples and hairs": ("thickness_samples", "hair_count"),
     "thickness: means and medians": FEATURES[1:5],
     "six (shipped)": FEATURES,
+    "six, without a scale": WITHOUT_SCALE,
     "the paper's six, of the mask": PAPER,
     "extended, without a scale": UNSCALED,
-    "six and extended, without a scale": (*FEATURES, *UNSCALED),
+    "six and extended, without a scale": (*WITHOUT_SCALE, *UNSCALED),
     "extended, with a scale": (*UNSCALED, *SCALED),
     "six and extended, with a scale": (*FEATURES, *UNSCALED, *SCALED),
 }
 """As in the paper's Table 7: what is read, and how far it carries. No grade of a condition is among the features."""
+
+Views = tuple[tuple[str, ...], ...]
 
 
 def graded(rows: Sequence[Row]) -> list[Row]:
@@ -81,7 +84,7 @@ def person_folds(rows: Sequence[Row], folds: int, seed: int) -> list[tuple[Ints,
 
 
 def calibrated(recipe: SeverityRecipe, rows: Sequence[Row], seed: int) -> Any:
-    """The classifier with a sigmoid for each grade, fitted to what it says of persons that it has not learnt from; not fitted.
+    """The classifier with a sigmoid for each grade, to be fitted to what it says of persons of `rows` that it has not learnt from.
 
     A sigmoid is exact in ONNX; isotonic calibration is not.
     """
@@ -90,10 +93,12 @@ def calibrated(recipe: SeverityRecipe, rows: Sequence[Row], seed: int) -> Any:
     return CalibratedClassifierCV(classifier(recipe, seed), method="sigmoid", ensemble=False, cv=person_folds(rows, recipe.folds, seed + 1))
 
 
-def fit(rows: Sequence[Row], names: tuple[str, ...], recipe: SeverityRecipe, seed: int, *, calibrate: bool = False) -> Any:
-    """A classifier fitted to the figures `names` of `rows`."""
-    made = calibrated(recipe, rows, seed) if calibrate else classifier(recipe, seed)
-    return made.fit(table(list(rows), names), grades_of(rows))
+def fit(rows: Sequence[Row], views: Views, recipe: SeverityRecipe, seed: int, *, calibrate: bool = False) -> Any:
+    """A classifier fitted to `rows`, each as often as there are `views`: names of as many figures each."""
+    seen = [row for _ in views for row in rows]
+    given = np.concatenate([table(list(rows), names) for names in views])
+    made = calibrated(recipe, seen, seed) if calibrate else classifier(recipe, seed)
+    return made.fit(given, grades_of(seen))
 
 
 def probabilities(estimator: Any, rows: Sequence[Row], names: tuple[str, ...]) -> Floats:
@@ -102,23 +107,28 @@ def probabilities(estimator: Any, rows: Sequence[Row], names: tuple[str, ...]) -
 
 
 def held_out(rows: Sequence[Row], recipe: SeverityRecipe, seed: int, *, calibrate: bool) -> SeverityScores:
-    """Scores of the six features over the persons learnt from, each stated by a classifier that has not seen the person."""
-    stated = np.zeros((len(rows), GRADES))
+    """Scores of the six features over the persons learnt from, each stated by a classifier that has not seen the person.
+
+    Frames count twice, with their scale and without.
+    """
+    stated = np.zeros((len(VIEWS), len(rows), GRADES))
 
     def one(fold: tuple[Ints, Ints]) -> None:
         learnt, out = ([rows[i] for i in part.tolist()] for part in fold)
-        stated[fold[1]] = probabilities(fit(learnt, FEATURES, recipe, seed, calibrate=calibrate), out, FEATURES)
+        estimator = fit(learnt, VIEWS, recipe, seed, calibrate=calibrate)
+        for view, names in enumerate(VIEWS):
+            stated[view, fold[1]] = probabilities(estimator, out, names)
 
     with ThreadPoolExecutor(recipe.workers) as pool:  # trees are grown without holding the interpreter
         list(pool.map(one, person_folds(rows, recipe.folds, seed)))
-    return score(stated, grades_of(rows))
+    return score(stated.reshape(-1, GRADES), np.tile(grades_of(rows), len(VIEWS)))
 
 
 def compare_sets(learnt: Sequence[Row], tested: Sequence[Row], recipe: SeverityRecipe, seed: int) -> dict[str, SeverityScores]:
     """Scores of each of FEATURE_SETS on `tested`, a classifier of its own fitted to `learnt`; rows of captures, for all have these."""
 
     def one(names: tuple[str, ...]) -> SeverityScores:
-        return score(probabilities(fit(learnt, names, recipe, seed), tested, names), grades_of(tested))
+        return score(probabilities(fit(learnt, (names,), recipe, seed), tested, names), grades_of(tested))
 
     with ThreadPoolExecutor(recipe.workers) as pool:
         return dict(zip(FEATURE_SETS, pool.map(one, FEATURE_SETS.values()), strict=True))

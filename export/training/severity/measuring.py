@@ -34,7 +34,7 @@ from runtime.commands.files import write_atomically
 from runtime.pipeline import analyse
 
 PATHS = ("live", "capture")
-FIGURES_VERSION = 1
+FIGURES_VERSION = 2
 """Changes whenever the same person would give other frames or other figures; files of other versions are left alone."""
 PAPER = ("paper_thickness_n", "paper_thickness_mean", "paper_thickness_median", "paper_mean_iqr", "paper_median_iqr", "paper_line_count")
 UNSCALED = (
@@ -52,7 +52,10 @@ SCALED = (
     "terminal_share",
     "cumulative_thickness_mm_per_cm2",
 )
-FIGURES = (*FEATURES, *PAPER, *UNSCALED, *SCALED)
+WITHOUT_SCALE = tuple(f"{name}_without_scale" for name in FEATURES)
+"""The six features of the same frame as they are where nobody knows its scale."""
+VIEWS = (FEATURES, WITHOUT_SCALE)
+FIGURES = (*FEATURES, *WITHOUT_SCALE, *PAPER, *UNSCALED, *SCALED)
 FINE_SHARE = 0.5  # of the thick hairs' diameter: below it a hair counts as fine where no scale tells µm
 
 
@@ -118,8 +121,9 @@ def figures_of(found: Measurement) -> dict[str, float]:
         None if kinds is None or not told else kinds.terminal / told,
         None if found.cumulative_thickness_mm_per_cm2 is None else found.cumulative_thickness_mm_per_cm2.value,
     )
-    six = severity_features(found.hairs, max(found.width_px, found.height_px)).tolist()
-    values = (*six, *paper, *unscaled, *scaled)
+    side = max(found.width_px, found.height_px)
+    six = [severity_features(found.hairs, side, scale).tolist() for scale in (found.scale.um_per_px, None)]
+    values = (*six[0], *six[1], *paper, *unscaled, *scaled)
     return {name: round(float(value or 0.0), 5) for name, value in zip(FIGURES, values, strict=True)}
 
 

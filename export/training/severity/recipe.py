@@ -25,7 +25,7 @@ class SeverityRecipe:
     rate: float = 0.01
     depth: int = 5
     subsample: float = 0.6
-    leaf: int = 12
+    leaf: int = 24
     folds: int = 3
     workers: int = 2
 

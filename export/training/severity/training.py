@@ -22,7 +22,7 @@ from export.evaluation.severity import SeverityScores, confusion, majority, mark
 from export.severity_scenes import HOOD_UM_PER_PX, LABELS, draw_persons
 from export.training.cache import make_folder
 from export.training.severity import fitting, pictures
-from export.training.severity.measuring import PATHS, Row, measure_persons, table
+from export.training.severity.measuring import PATHS, VIEWS, WITHOUT_SCALE, Row, measure_persons, table
 from export.training.severity.recipe import SeverityRecipe
 from runtime.analysis.severity import FEATURES, PROBABILITIES
 from runtime.commands.files import write_atomically
@@ -32,7 +32,9 @@ STATE, RESULTS, MODEL, TABLE = "training.json", "results.json", "severity.onnx",
 CONFUSION, IMPORTANCES, RELIABILITY = "severity-confusion.png", "severity-importances.png", "severity-reliability.png"
 PERSONS = "persons"
 MAX_STATE_BYTES = 1 << 20
+WITHOUT = "where no scale is known"
 PARITY_ROWS, PARITY = 10_000, 1e-5
+CALIBRATION_GAIN = 0.005  # of the Brier score, by which sigmoids must do better than none: they make the graph larger
 GOLDEN_ROWS = 64
 TIMED = 300
 
@@ -91,14 +93,14 @@ class SeverityTraining:
         fitting.check_grades(tested, "persons to test on")
         watcher.said(f"fitting to {len(learnt)} rows, calibration decided by {self.recipe.folds} folds of persons")
         decided = {name: fitting.held_out(learnt, self.recipe, self.seed, calibrate=name == "sigmoid") for name in ("none", "sigmoid")}
-        best = min(decided, key=lambda name: decided[name].brier)
-        estimator = fitting.fit(learnt, FEATURES, self.recipe, self.seed, calibrate=best == "sigmoid")
+        best = "sigmoid" if decided["none"].brier - decided["sigmoid"].brier >= CALIBRATION_GAIN else "none"
+        estimator = fitting.fit(learnt, VIEWS, self.recipe, self.seed, calibrate=best == "sigmoid")
         model = sklearn_onnx(estimator, len(FEATURES))
         parity = estimator_parity(estimator, model, PARITY_ROWS, self.seed, like=table(tested, FEATURES))
         if parity["max_abs"] > PARITY:
             raise ConversionError(f"severity: probabilities differ by {parity['max_abs']:.2g} after conversion, {PARITY} is allowed")
         watcher.said("testing on persons that were not learnt from, and comparing feature sets")
-        scores, stated = self._tested(estimator, learnt, tested)
+        scores, stated, unscaled = self._tested(estimator, learnt, tested)
         captures = [[row for row in rows if row.path == "capture"] for rows in (learnt, tested)]
         sets = fitting.compare_sets(captures[0], captures[1], self.recipe, self.seed)
         falls = {name: self._importances(name, captures) for name in ("six (shipped)", "six and extended, with a scale")}
@@ -110,17 +112,26 @@ class SeverityTraining:
             "calibration_decided": {name: s.to_dict() for name, s in decided.items()},
             "calibration": best,
             "importances": falls,
-            "reliability": [asdict(b) for b in reliability(stated, truth)],
+            "reliability": {
+                name: [asdict(b) for b in reliability(found, truth)] for name, found in (("with a scale", stated), ("without", unscaled))
+            },
             "parity": parity,
             "model_bytes": len(model),
             "row_ms": timed(model),
             "rows": {"learnt": len(learnt), "tested": len(tested)},
             "truth": true_figures([*learnt, *tested]),
             "golden": table(tested, FEATURES)[:: max(1, len(tested) // GOLDEN_ROWS)][:GOLDEN_ROWS].tolist(),
-            "seconds": round(time.monotonic() - began, 1),
+            "seconds": round(self._spent_before() + time.monotonic() - began, 1),
         }
-        self._write(model, results, scores, sets, stated, tested)
+        self._write(model, results, scores, sets, (stated, unscaled), tested)
         return results
+
+    def _spent_before(self) -> float:
+        """Seconds of the runs that finished in this folder before."""
+        try:
+            return max(0.0, float(read_json(self.folder / RESULTS)["seconds"]))
+        except (TrainingError, KeyError, TypeError, ValueError):
+            return 0.0
 
     def _rows(self, watcher: Watcher) -> tuple[list[Row], list[Row]]:
         """The rows to learn from and to test on that the device would grade."""
@@ -137,22 +148,25 @@ class SeverityTraining:
 
     def _tested(
         self, estimator: Any, learnt: Sequence[Row], tested: Sequence[Row]
-    ) -> tuple[dict[str, SeverityScores], NDArray[np.float64]]:
-        """Scores by name (whole, each path, each range of scales, the baselines), and what is stated of each tested row."""
+    ) -> tuple[dict[str, SeverityScores], NDArray[np.float64], NDArray[np.float64]]:
+        """Scores by name (whole, each path, each range of scales, the baselines); what is stated of each row with a scale, and without."""
         stated, truth = fitting.probabilities(estimator, tested, FEATURES), fitting.grades_of(tested)
+        unscaled = fitting.probabilities(estimator, tested, WITHOUT_SCALE)
         picked: dict[str, NDArray[np.bool_]] = {path: np.array([row.path == path for row in tested]) for path in PATHS}
         hood = np.array([row.person.hooded for row in tested])
         picked |= {f"at the hood's scale, {HOOD_UM_PER_PX[0]}–{HOOD_UM_PER_PX[1]} µm/px": hood, "at other scales": ~hood}
         scores = {"all test frames": score(stated, truth)}
         scores |= {name: score(stated[which], truth[which]) for name, which in picked.items() if which.any()}
-        uncalibrated = fitting.fit(learnt, FEATURES, self.recipe, self.seed)
+        scores[WITHOUT] = score(unscaled, truth)
+        scores |= {f"{WITHOUT}, {name}": score(unscaled[which], truth[which]) for name, which in picked.items() if which.any()}
+        uncalibrated = fitting.fit(learnt, VIEWS, self.recipe, self.seed)
         scores["without calibration"] = score(fitting.probabilities(uncalibrated, tested, FEATURES), truth)
         scores["always the most frequent grade"] = score(majority(fitting.grades_of(learnt), len(tested)), truth)
-        return scores, stated
+        return scores, stated, unscaled
 
     def _importances(self, name: str, captures: Sequence[Sequence[Row]]) -> dict[str, tuple[float, float]]:
         names = fitting.FEATURE_SETS[name]
-        estimator = fitting.fit(captures[0], names, self.recipe, self.seed)
+        estimator = fitting.fit(captures[0], (names,), self.recipe, self.seed)
         return fitting.importances(estimator, captures[1], names, self.seed)
 
     def _by(self, rows: Sequence[Row], stated: NDArray[np.float64], key: Callable[[Row], str]) -> dict[str, float]:
@@ -166,10 +180,10 @@ class SeverityTraining:
         results: dict[str, Any],
         scores: dict[str, SeverityScores],
         sets: dict[str, SeverityScores],
-        stated: NDArray[np.float64],
+        stated: tuple[NDArray[np.float64], NDArray[np.float64]],
         tested: Sequence[Row],
     ) -> None:
-        answer, truth = stated.argmax(axis=1), fitting.grades_of(tested)
+        answer, truth = stated[0].argmax(axis=1), fitting.grades_of(tested)
         tables = {}
         for path in PATHS:
             which = np.array([row.path == path for row in tested])
@@ -178,7 +192,9 @@ class SeverityTraining:
         files = {
             CONFUSION: pictures.confusion_png(tables),
             IMPORTANCES: pictures.importances_png(results["importances"]),
-            RELIABILITY: pictures.reliability_png({"shipped": reliability(stated, truth)}),
+            RELIABILITY: pictures.reliability_png(
+                {name: reliability(found, truth) for name, found in zip(("with a scale", "without"), stated, strict=True)}
+            ),
             TABLE: text.encode(),
             MODEL: model,
             RESULTS: (json.dumps(results, indent=1) + "\n").encode(),  # last: with it the training is finished

@@ -10,8 +10,8 @@ from runtime.bundles.roles import ConditionsRole, Role, RoleName, SegmenterRole,
 from runtime.inference.errors import InferenceError
 from runtime.inference.tensorrt.options import BuildOptions, EnginePrecision, Shapes
 
-ROLES: tuple[RoleName, ...] = ("segmenter", "conditions", "stage")
-"""Those that look at pictures. The others are trees and short series, which a processor does in less time than a GPU takes to be asked."""
+ROLES: tuple[RoleName, ...] = ("segmenter",)
+"""The live picture's. The others are asked a few times a visit and take a processor some milliseconds: not worth an engine's memory."""
 USUAL_SIZE = (480, 640)
 MOST_PICTURES = 4  # of one head or site, looked at in one call
 VARIANTS: dict[EnginePrecision, Precision] = {"fp32": "fp32", "fp16": "fp16", "int8": "int8-symmetric"}
