@@ -6,7 +6,7 @@ from runtime.bench.analysis import BenchPlan, bench_size
 from runtime.errors import TrichoscopeError
 from tests.runtime.bundle_samples import write_sample
 
-STAGES = ["segment", "quality", "skeleton", "hairs", "widths", "follicles", "paper", "figures", "total"]
+STAGES = ["segment", "quality", "skeleton", "hairs", "widths", "follicles", "paper", "figures", "scalp", "grades", "total"]
 
 
 def plan(segmenter, bundle=None):
