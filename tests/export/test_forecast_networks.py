@@ -1,10 +1,10 @@
 import dataclasses
 
 import numpy as np
-import onnx
 import pytest
 
 torch = pytest.importorskip("torch")
+onnx = pytest.importorskip("onnx")
 
 from export.conversion import forecast as conversion  # noqa: E402
 from export.conversion.forecast import PARITY_LENGTHS, forecast_onnx, parity, random_inputs  # noqa: E402
