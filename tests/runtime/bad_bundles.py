@@ -311,7 +311,7 @@ BAD: dict[str, tuple[Maker, str]] = {
     "for a newer program": (_manifest(minimum_version="9999.0"), "update the program"),
     "a number that is none": (_then(_role(threshold=float("nan"))), "threshold"),
     "golden data that is not listed": (
-        _then(lambda folder: _role(golden={"file": "other.npz", "tolerances": [{"output": "hair", "absolute": 1.0}]})(folder)),
+        _then(lambda folder: _role(golden={"file": "other.npz", "tolerances": [{"output": "hair", "absolute": 0.001}]})(folder)),
         "'other.npz' is not among the files",
     ),
     "a pickle": (_with_file("weights.pkl", b"\x80\x04N."), "have no place"),
@@ -374,8 +374,12 @@ BAD: dict[str, tuple[Maker, str]] = {
     "golden data with a path": (_golden(_npz(**{"../../evil.npy": PICTURE})), "belongs to no case"),
     "golden data that unpacks without end": (_golden(_bomb()), "bytes unpacked"),
     "golden data of a terabyte, by its header": (_golden(_giant_shape()), "not golden data"),
+    "a tolerance for everything": (
+        _then(_role(golden={"file": GOLDEN, "tolerances": [{"output": "hair", "absolute": 1.0}]})),
+        "anything would be proven",
+    ),
     "a tolerance for nothing": (
-        _then(_role(golden={"file": GOLDEN, "tolerances": [{"output": "gold", "absolute": 1.0}]})),
+        _then(_role(golden={"file": GOLDEN, "tolerances": [{"output": "gold", "absolute": 0.001}]})),
         "tolerances for gold",
     ),
 }

@@ -222,3 +222,11 @@ def test_any_bytes_are_a_manifest_or_a_bundle_error(text):
 
 def test_the_schema_names_what_a_manifest_must_have():
     assert {"name", "release", "roles", "files"} <= set(json_schema()["required"])
+
+
+def test_a_reference_that_may_be_anything_proves_nothing(tmp_path):
+    golden = segmenter_role().golden
+    wide = golden.model_copy(update={"tolerances": tuple(each.model_copy(update={"absolute": 0.5}) for each in golden.tolerances)})
+    with pytest.raises(BundleError, match=r"a tolerance above 0\.01"):
+        write_sample(tmp_path / "bundle", role=segmenter_role(golden=wide))
+    assert not (tmp_path / "bundle").exists()

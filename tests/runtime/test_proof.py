@@ -38,10 +38,12 @@ def sample(*, end: dict[str, float] | None = None, tolerances=("features", "hair
 
 
 def severity(expected: np.ndarray = ROWS) -> Bundle:
-    gold = Golden(file="g.npz", tolerances=(Tolerance(output="probabilities", absolute=0.5),), end={"severity": 0.0})
+    gold = Golden(file="g.npz", tolerances=(Tolerance(output="probabilities", absolute=1e-4),), end={"severity": 0.0})
     role = SeverityRole(
         model="m.onnx", golden=gold, card=card(), input="features", features=("a", "b"), labels=("none", "mild", "moderate", "severe")
     )
+    wide = gold.model_copy(update={"tolerances": (Tolerance(output="probabilities", absolute=0.5),)})
+    role = role.model_copy(update={"golden": wide})  # so that the grade alone fails
     cases = pack([GoldenCase({"features": np.zeros((2, 2), np.float32)}, {"probabilities": expected})])
     return bundle_of(Roles(severity=role), {"m.onnx": b"any", "g.npz": cases})
 
