@@ -18,6 +18,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from device.simulated.recipe import RENDERER_VERSION
 from export.errors import TrainingError
@@ -48,6 +49,43 @@ def check_room(folder: Path, wanted_bytes: int = 0) -> None:
         )
 
 
+def read_array(path: Path, shape: tuple[int, ...], what: str) -> NDArray[np.uint8]:
+    """A kept array, uint8 of `shape`, mapped into memory; `what` says in errors what it should be.
+
+    Raises:
+        TrainingError: the file is missing, damaged, or holds another array.
+    """
+    try:
+        found: NDArray[np.uint8] = np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError, SyntaxError, TokenError) as problem:  # a damaged header is read as Python
+        raise TrainingError(f"{path}: {problem}: delete the file, it is rendered again") from problem
+    if found.dtype != np.uint8 or found.shape != shape:
+        raise TrainingError(f"{path}: not {what}: delete the file, it is rendered again")
+    return found
+
+
+def write_array(path: Path, array: NDArray[np.uint8]) -> None:
+    """Keep an array: the file appears whole or not at all.
+
+    Raises:
+        TrainingError: it cannot be written.
+    """
+    part = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        try:
+            with part.open("wb") as file:
+                np.save(file, array)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as problem:
+        raise TrainingError(
+            f"{path}: {problem.strerror or problem}: check the folder's rights and the free space, then start again"
+        ) from problem
+
+
 def scene_path(folder: Path, choice: SceneChoice) -> Path:
     """Where the planes of a scene are kept."""
     return folder / f"v{RENDERER_VERSION}-{choice.kind}-{choice.group}-{choice.seed}.npy"
@@ -59,13 +97,7 @@ def read_scene(path: Path) -> Planes:
     Raises:
         TrainingError: the file is damaged.
     """
-    try:
-        planes: Planes = np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError, SyntaxError, TokenError) as problem:  # a damaged header is read as Python
-        raise TrainingError(f"{path}: {problem}: delete the file, it is rendered again") from problem
-    if planes.dtype != np.uint8 or planes.shape != (HEIGHT, WIDTH, PLANES):
-        raise TrainingError(f"{path}: not the planes of a scene: delete the file, it is rendered again")
-    return planes
+    return read_array(path, (HEIGHT, WIDTH, PLANES), "the planes of a scene")
 
 
 def _is_whole(path: Path) -> bool:
@@ -80,21 +112,7 @@ def _render(task: tuple[Path, SceneChoice]) -> None:
     folder, choice = task
     target = scene_path(folder, choice)
     cv2.setNumThreads(1)
-    part = target.with_suffix(f".{os.getpid()}.part")
-    planes = planes_of(choice)
-    try:
-        try:
-            with part.open("wb") as file:
-                np.save(file, planes)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as problem:
-        raise TrainingError(
-            f"{target}: {problem.strerror or problem}: check the folder's rights and the free space, then start again"
-        ) from problem
+    write_array(target, planes_of(choice))
 
 
 def begin_worker() -> None:

@@ -8,12 +8,10 @@ on where it stopped.
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from tokenize import TokenError
 
 import cv2
 import numpy as np
@@ -22,7 +20,7 @@ from numpy.typing import NDArray
 from device.simulated.graded import GRADED_VERSION, Grades, graded_frame, render_graded
 from device.simulated.recipe import RENDERER_VERSION, Kind
 from export.errors import TrainingError
-from export.training.cache import check_room, done_by_workers, make_folder
+from export.training.cache import check_room, done_by_workers, make_folder, read_array, write_array
 
 KEPT_WIDTH, KEPT_HEIGHT = 400, 300
 PLANES = 5  # blue, green, red, flakes, shine
@@ -68,13 +66,7 @@ def read_scene(path: Path) -> Image:
     Raises:
         TrainingError: the file is damaged.
     """
-    try:
-        picture: Image = np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError, SyntaxError, TokenError) as problem:  # a damaged header is read as Python
-        raise TrainingError(f"{path}: {problem}: delete the file, it is rendered again") from problem
-    if picture.dtype != np.uint8 or picture.shape != (KEPT_HEIGHT, KEPT_WIDTH, PLANES):
-        raise TrainingError(f"{path}: not a kept scene: delete the file, it is rendered again")
-    return picture
+    return read_array(path, (KEPT_HEIGHT, KEPT_WIDTH, PLANES), "a kept scene")
 
 
 def _is_whole(path: Path) -> bool:
@@ -95,20 +87,7 @@ def _render(task: tuple[Path, GradedChoice]) -> None:
     planes = (lit, scene.flakes.astype(np.float32), scene.shine)
     reduced = [cv2.resize(plane, (KEPT_WIDTH, KEPT_HEIGHT), interpolation=cv2.INTER_AREA) for plane in planes]
     small = np.rint(np.dstack(reduced) * 255).astype(np.uint8)
-    part = target.with_suffix(f".{os.getpid()}.part")
-    try:
-        try:
-            with part.open("wb") as file:
-                np.save(file, small)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as problem:
-        raise TrainingError(
-            f"{target}: {problem.strerror or problem}: check the folder's rights and the free space, then start again"
-        ) from problem
+    write_array(target, small)
 
 
 def render_graded_scenes(

@@ -18,7 +18,7 @@ from device.simulated.head import HEADS_VERSION, draw_head, render_view
 from device.simulated.head_pattern import HIGHEST, LOWEST
 from device.simulated.head_shape import VIEWS
 from export.errors import TrainingError
-from export.training.cache import check_room, make_folder
+from export.training.cache import check_room, make_folder, write_array
 
 DEADLINE_S = 600.0
 CHUNK = 16  # persons that a worker renders in one go
@@ -85,7 +85,7 @@ def rendered_heads(
             check_room(folder, int(np.prod(shape)))
         pictures = _render(people, side, workers, advance)
         if path is not None:
-            _keep(path, pictures)
+            write_array(path, pictures)
     else:
         advance(count)
     grades = np.array([draw_grade(stage) for _, stage in people], np.int64)
@@ -138,20 +138,3 @@ def _kept(path: Path, shape: tuple[int, ...]) -> Pictures | None:
     except (OSError, ValueError, SyntaxError, TokenError):  # a damaged header is read as Python
         return None
     return pictures if pictures.dtype == np.uint8 and pictures.shape == shape else None
-
-
-def _keep(path: Path, pictures: Pictures) -> None:
-    part = path.with_suffix(".part")
-    try:
-        try:
-            with part.open("wb") as file:
-                np.save(file, pictures)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as problem:
-        raise TrainingError(
-            f"{path}: {problem.strerror or problem}: check the folder's rights and the free space, then start again"
-        ) from problem
