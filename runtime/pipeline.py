@@ -109,6 +109,7 @@ def analyse(
         frame_quality = quality.assess(image, found.mask, field, share=found.probability)
         if scale.too_blurred:
             frame_quality = frame_quality.model_copy(update={"ok": False, "reasons": [*frame_quality.reasons, TOO_BLURRED]})
+    whole = found
     others = (replace(other, reliability=found.reliability) for other in found.others)  # of the same soft mask
     readings = [(reading, _traced(reading, image, clock)) for reading in (found, *others)]
     middle = sorted(len(paths) for _, paths in readings)[len(readings) // 2]
@@ -143,7 +144,9 @@ def analyse(
         scale=scale_used(scale),
         quality=frame_quality,
         field=None if scale.opening_px is None else list(scale.opening_px),
-        segmentation=SegmentationTrust(reliability=found.reliability, unfamiliar=found.unfamiliar),
+        segmentation=SegmentationTrust(
+            reliability=found.reliability, unfamiliar=found.unfamiliar, mask=whole.mask_source, passed_over=whole.passed_over
+        ),
         hair_count=len(um.hairs),
         hair_count_std=count_std,
         rooted_hair_count=sum(h.rooted for h in um.hairs),
@@ -169,7 +172,7 @@ def analyse(
         alopecia=graded.alopecia,
         conditions=graded.conditions,
         scalp=scalp,
-        models={"segmenter": segmenter_name} | dict(graded.models),
+        models={"segmenter": segmenter_name} | dict(whole.models) | dict(graded.models),
         calibration=scale.profile_id,
         scale_reading=reading_used(scale),
         version=__version__,

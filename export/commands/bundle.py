@@ -15,6 +15,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from runtime.errors import TrichoscopeError
 
 if TYPE_CHECKING:
+    from runtime.bundles.interface import Network
     from runtime.bundles.reader import Bundle
     from runtime.bundles.signing import TrustedKeys
     from runtime.bundles.writer import Signer
@@ -147,6 +148,7 @@ def _shown(text: str) -> str:
 def about(bundle: Bundle) -> dict[str, Any]:
     """A verified bundle as plain values."""
     from runtime.bundles.graph import read_graph
+    from runtime.bundles.interface import networks_of
     from runtime.bundles.signing import signing_key_id
 
     manifest = bundle.manifest
@@ -157,7 +159,7 @@ def about(bundle: Bundle) -> dict[str, Any]:
     roles = []
     for label, role in manifest.roles.present().items():
         networks = []
-        for precision, file in (("fp32", role.model), *((each.precision, each.model) for each in role.variants)):
+        for precision, file in ((p, f) for each in networks_of(role) for p, f in _files(each)):
             graph = read_graph(bundle.content[file], file)
             networks.append(
                 {
@@ -184,6 +186,11 @@ def about(bundle: Bundle) -> dict[str, Any]:
         "files": [entry.model_dump() for entry in manifest.files],
         "roles": roles,
     }
+
+
+def _files(network: Network) -> list[tuple[str, str]]:
+    """Precision and file of a network in each of its forms."""
+    return [("fp32", network.model), *((each.precision, each.model) for each in network.variants)]
 
 
 @app.command()

@@ -64,6 +64,9 @@ def quantise(
             for name, one in roles.items():
                 if role and name not in role:
                     continue
+                if name == "refiner" and not role:
+                    console.print("refiner: nothing here can judge it in another precision: it stays as it is", markup=False)
+                    continue
                 possible = [which for which in wanted if can_make(one, which, bundle.content)]
                 for which in wanted:
                     if which not in possible:

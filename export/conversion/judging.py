@@ -23,7 +23,7 @@ from runtime.bundles.golden import unpack
 from runtime.bundles.parts import PictureInput, Precision
 from runtime.bundles.proof_ends import CLASSES, Reading, reading_change
 from runtime.bundles.reader import Bundle
-from runtime.bundles.roles import RoleName
+from runtime.bundles.roles import RoleName, SegmenterName
 from runtime.inference.onnx import OnnxBackend
 from runtime.inference.pictures import picture_tensor
 from runtime.pipeline import analyse
@@ -60,18 +60,21 @@ def judge_of(bundle: Bundle, role: RoleName, *, per_kind: int, test_per_kind: in
     Raises:
         ConversionError: nothing is there to judge by.
     """
-    if role == "segmenter":
-        return SegmenterJudge(bundle, per_kind=per_kind, test_per_kind=test_per_kind)
+    if role == "segmenter" or role == "teacher":
+        return SegmenterJudge(bundle, role, per_kind=per_kind, test_per_kind=test_per_kind)
+    if role not in CLASSES:
+        raise ConversionError(f"{bundle.id}: {role}: nothing here can judge what another precision does to it: name the other roles")
     return ClassifierJudge(bundle, role, per_kind=per_kind, test_per_kind=test_per_kind)
 
 
 class SegmenterJudge:
-    """Judges a segmenter's networks on rendered frames of 640×480 px."""
+    """Judges a segmenter's or teacher's networks on rendered frames of 640×480 px."""
 
-    def __init__(self, bundle: Bundle, *, per_kind: int, test_per_kind: int) -> None:
-        role = bundle.manifest.roles.segmenter
+    def __init__(self, bundle: Bundle, name: SegmenterName = "segmenter", *, per_kind: int, test_per_kind: int) -> None:
+        role = bundle.manifest.roles.segmenter if name == "segmenter" else bundle.manifest.roles.teacher
         if role is None:
-            raise ConversionError(f"{bundle.id}: it has no segmenter: name another role")
+            raise ConversionError(f"{bundle.id}: it has no {name}: name another role")
+        self._name: SegmenterName = name
         self._bundle, self._role, self._reference = bundle, role, bundle.content[role.model]
         self._per_kind, self._test_per_kind = per_kind, test_per_kind
         self._frames: dict[bool, list[tuple[RenderedFrame, Reading]]] = {}
@@ -94,7 +97,7 @@ class SegmenterJudge:
         frames = self._read(test)
         rows: list[dict[str, float | None]] = []
         truths: list[tuple[float, float]] = []
-        with LearnedSegmenter(self._bundle, backend=lambda _: OnnxBackend(model)) as segmenter:
+        with LearnedSegmenter(self._bundle, role=self._name, backend=lambda _: OnnxBackend(model)) as segmenter:
             for frame, expected in frames:
                 found = _reading(segmenter, frame.image)
                 rows.append(reading_change(expected, found))
@@ -124,7 +127,7 @@ class SegmenterJudge:
         """The frames and what the reference reads in them, rendered when first asked for."""
         if test not in self._frames:
             frames = validation_frames(self._test_per_kind if test else self._per_kind, TEST_SEED if test else CHOICE_SEED)
-            with LearnedSegmenter(self._bundle) as segmenter:
+            with LearnedSegmenter(self._bundle, role=self._name) as segmenter:
                 self._frames[test] = [(frame, _reading(segmenter, frame.image)) for frame in frames]
         return self._frames[test]
 

@@ -102,7 +102,9 @@ def own_part(
         ConversionError: fields are missing or wrong.
     """
     golden_file, model_file = f"{role}.npz", f"{role}.onnx"
-    golden, data = golden_of(golden_file, model, golden_inputs(inputs, picture), end={} if role == "segmenter" else {role: 0.0})
+    golden, data = golden_of(
+        golden_file, model, golden_inputs(inputs, picture), end={} if role in ("segmenter", "teacher", "refiner") else {role: 0.0}
+    )
     known: dict[str, Any] = {"model": model_file, "golden": golden.model_dump(mode="json"), "metrics": dict(metrics)}
     if picture is not None and "picture" in MODELS[role].model_fields:
         known["picture"] = picture.model_dump(mode="json")

@@ -21,13 +21,26 @@ from runtime.bundles.errors import BundleError
 from runtime.bundles.manifest import MANIFEST, MAX_MANIFEST_BYTES, Manifest
 from runtime.bundles.parts import MAX_FILE_BYTES
 from runtime.bundles.reader import Bundle, read_bundle
-from runtime.bundles.roles import ConditionsRole, ForecastRole, Role, RoleName, Roles, SegmenterRole, SeverityRole, StageRole
+from runtime.bundles.roles import (
+    ConditionsRole,
+    ForecastRole,
+    RefinerRole,
+    Role,
+    RoleName,
+    Roles,
+    SegmenterRole,
+    SeverityRole,
+    StageRole,
+    TeacherRole,
+)
 from runtime.bundles.writer import entries, write_bundle
 
 ROLE = "role.json"
 MAX_FILES = 32
 MODELS: Mapping[RoleName, type[Role]] = {
     "segmenter": SegmenterRole,
+    "teacher": TeacherRole,
+    "refiner": RefinerRole,
     "severity": SeverityRole,
     "conditions": ConditionsRole,
     "forecast": ForecastRole,

@@ -1,4 +1,4 @@
-"""The segmenter of captures: the learned and the classical soft mask averaged.
+"""The thorough segmenter of captures: the learned and the classical soft mask averaged.
 
 The two err in different places: the network fills narrow gaps and takes its borders from what it has learnt, the classical mask
 takes them from the picture and knows no hoods and bubbles. Where the network is all but certain, it alone suffices, so that
@@ -37,6 +37,11 @@ class EnsembleSegmenter:
         return f"{self._learned.name}&{self._classical.name}"
 
     @property
+    def threshold(self) -> float:
+        """The probability from which a pixel is hair."""
+        return self._learned.threshold
+
+    @property
     def backend(self) -> Backend:
         """What runs the network, to be asked how it is."""
         return self._learned.backend
@@ -51,11 +56,20 @@ class EnsembleSegmenter:
         Raises:
             InferenceError: the backend failed.
         """
+        return self.with_classical(image)[0]
+
+    def with_classical(self, image: NDArray[np.uint8]) -> tuple[Segmentation, Segmentation]:
+        """As `segment`, and the classical mask, for another network's mean with it."""
         learned, classical = self._learned.segment(image), self._classical.segment(image)
-        own = _soft(learned)
-        soft = np.asarray(np.minimum((own + _soft(classical)) * np.float32(0.5), own + np.float32(VETO)), np.float32)
-        first, *others = (_read(soft, learned, share * self._learned.threshold, image) for share in READINGS)
-        return replace(first, others=tuple(others))
+        return averaged(image, learned, classical, self._learned.threshold), classical
+
+
+def averaged(image: NDArray[np.uint8], learned: Segmentation, classical: Segmentation, threshold: float) -> Segmentation:
+    """The mean of a network's soft mask and the classical one of `image`, uint8 (height, width, 3), read at `threshold` and about it."""
+    own = _soft(learned)
+    soft = np.asarray(np.minimum((own + _soft(classical)) * np.float32(0.5), own + np.float32(VETO)), np.float32)
+    first, *others = (_read(soft, learned, share * threshold, image) for share in READINGS)
+    return replace(first, others=tuple(others))
 
 
 def _read(soft: NDArray[np.float32], learned: Segmentation, threshold: float, image: NDArray[np.uint8]) -> Segmentation:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from typing_extensions import Self  # typing.Self needs 3.11
 
 from runtime.analysis.classical import ClassicalSegmenter
-from runtime.analysis.segmentation import ClosableSegmenter, Segmentation
+from runtime.analysis.segmentation import ClosableSegmenter, HurriedSegmenter, Segmentation
 from runtime.errors import TrichoscopeError
 from runtime.inference.backend import Backend
 from runtime.inference.errors import InferenceError
@@ -79,6 +79,12 @@ class FallingBackSegmenter:
                 return found
         self._name = self._classical.name
         return self._classical.segment(image)
+
+    def hurry(self) -> None:
+        """The program is ending: a better mask is no longer waited for. Returns at once; idempotent. Any thread."""
+        learned = self._learned
+        if isinstance(learned, HurriedSegmenter):
+            learned.hurry()
 
     def close(self) -> None:
         """Give the learned segmenter's memory and threads back; from here on the classical one serves."""

@@ -21,7 +21,7 @@ from runtime.analysis.segmentation import Mask, Segmentation
 from runtime.analysis.slits import without_slits
 from runtime.bundles.errors import BundleError
 from runtime.bundles.reader import Bundle
-from runtime.bundles.roles import InputSpec, Preprocessing
+from runtime.bundles.roles import InputSpec, Preprocessing, SegmenterName
 from runtime.inference.backend import Backend, as_float32
 from runtime.inference.errors import InferenceError
 from runtime.inference.onnx import OnnxBackend
@@ -129,6 +129,7 @@ class LearnedSegmenter:
     """A bundle's segmenter on a backend. Used by one thread at a time; ready when made.
 
     Args:
+        role: whose network: the live segmenter's, or the teacher's.
         threads: computing threads of the backend.
         flips: also look at the frame mirrored three ways and average: for captures, four times slower.
         backend: makes the backend from the network's bytes; ONNX Runtime where None.
@@ -137,11 +138,20 @@ class LearnedSegmenter:
         BundleError: the network does not do what the manifest says, or the backend cannot run it.
     """
 
-    def __init__(self, bundle: Bundle, *, threads: int = 2, flips: bool = False, backend: Callable[[bytes], Backend] | None = None) -> None:
-        role = bundle.manifest.roles.segmenter
-        if role is None:
-            raise BundleError(f"{bundle.id}: it has no segmenter: name another bundle")
-        self._role = role
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        role: SegmenterName = "segmenter",
+        threads: int = 2,
+        flips: bool = False,
+        backend: Callable[[bytes], Backend] | None = None,
+    ) -> None:
+        roles = bundle.manifest.roles
+        found = roles.segmenter if role == "segmenter" else roles.teacher
+        if found is None:
+            raise BundleError(f"{bundle.id}: it has no {role}: name another bundle")
+        self._role = found
         self._name = bundle.id
         self._flips = flips
         self._trust = (

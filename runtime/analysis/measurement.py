@@ -63,6 +63,10 @@ class SegmentationTrust(Model):
 
     reliability: Share
     unfamiliar: bool
+    mask: Literal["live", "teacher", "refined", "ensemble"] | None = Field(
+        default=None, description="which mask the figures stand on; null where it was given, and in results from before there were several"
+    )
+    passed_over: str | None = Field(default=None, description="why a better mask was not used; null where nothing was passed over")
 
 
 class Density(Model):

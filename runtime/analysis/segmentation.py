@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from runtime.inference.backend import Backend
 
 Mask = NDArray[np.bool_]
+MaskSource = Literal["live", "teacher", "refined", "ensemble"]
+"""Which mask it is: of the live segmenter (network, classical or both), the teacher's, a refiner's, or a refiner's and the one before."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +28,9 @@ class Segmentation:
         faint: bool (height, width), hair that is seen by its gloss or colour and does not count; None where the segmenter cannot tell.
         others: the same soft mask read with other thresholds. Where two hairs touch or a thin one is nearly lost, one threshold decides
             on a hair more or less: of several readings the one with the middle count is steadier.
+        mask_source: None where the mask was given.
+        passed_over: why a better mask, which the bundle has networks for, was not used; words for a person, None where nothing was.
+        models: role and name of what else had a part in the mask, beside the segmenter.
     """
 
     mask: Mask
@@ -35,6 +40,9 @@ class Segmentation:
     ostium_probability: NDArray[np.float32] | None = None
     faint: Mask | None = None
     others: tuple[Segmentation, ...] = ()
+    mask_source: MaskSource | None = "live"
+    passed_over: str | None = None
+    models: tuple[tuple[str, str], ...] = ()
 
 
 class Segmenter(Protocol):
@@ -63,6 +71,15 @@ class ClosableSegmenter(Segmenter, Protocol):
         ...
 
 
+@runtime_checkable
+class HurriedSegmenter(ClosableSegmenter, Protocol):
+    """A segmenter that waits for a better mask, and can be told that the program is ending."""
+
+    def hurry(self) -> None:
+        """Whoever waits gets what there is, at once, from here on. Returns at once; idempotent. Any thread."""
+        ...
+
+
 def given_mask(mask: Mask) -> Segmentation:
     """A mask that a person or another program gives, trusted wholly. `mask` is bool (height, width)."""
-    return Segmentation(mask=mask, probability=None, reliability=1.0, unfamiliar=False)
+    return Segmentation(mask=mask, probability=None, reliability=1.0, unfamiliar=False, mask_source=None)

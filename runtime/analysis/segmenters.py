@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,6 +14,8 @@ from runtime.analysis.settings import AnalysisSettings
 from runtime.bundles.errors import BundleError
 from runtime.bundles.reader import FACTORY, Bundle, read_bundle
 from runtime.inference.backend import Backend
+from runtime.refining.better import ROLES, BetterMasks, has_better
+from runtime.refining.captured import DEADLINE_S, UNHURRIED_S, CapturedSegmenter
 
 MakeBackend = Callable[[bytes], Backend]
 
@@ -44,6 +46,8 @@ def segmenter_asked_for(
 ) -> FallingBackSegmenter:
     """The segmenter that a person asks a command for. A bundle that is named must do; the program's own is fallen back from.
 
+    Nobody waits with a finger on a button: a thorough one takes its time, so that figures are the same on every run.
+
     Args:
         folder: of the bundle, None for the program's own.
         threads, thorough: as for `make_segmenter`.
@@ -52,36 +56,57 @@ def segmenter_asked_for(
         BundleError: the named bundle is missing, damaged, or holds what this program does not take.
     """
     if folder is not None and kind == "learned":
-        return FallingBackSegmenter(_of(_read(folder), threads, thorough))
-    return make_segmenter(read_source(AnalysisSettings(segmenter=kind)), threads=threads, thorough=thorough)
+        return FallingBackSegmenter(_of(_read(folder), threads, thorough, deadline_s=UNHURRIED_S))
+    return make_segmenter(read_source(AnalysisSettings(segmenter=kind)), threads=threads, thorough=thorough, deadline_s=UNHURRIED_S)
 
 
 def make_segmenter(
-    source: SegmenterSource, *, threads: int, thorough: bool = False, backend: MakeBackend | None = None
+    source: SegmenterSource,
+    *,
+    threads: int,
+    thorough: bool = False,
+    roles: Collection[str] = ROLES,
+    deadline_s: float = DEADLINE_S,
+    backend: MakeBackend | None = None,
 ) -> FallingBackSegmenter:
     """A segmenter for one thread, to be closed by the caller.
 
     Args:
         threads: computing threads of the network, the calling one included.
-        thorough: for captures, which have time: the frame is also looked at in its mirror images, and the classical mask has its say.
+        thorough: for captures, which have time: the frame is also looked at in its mirror images, the classical mask has its say, and so
+            have a teacher and a refiner, where the bundle has any.
+        roles: those that may be used beside the segmenter's; a profile of use decides on them.
+        deadline_s: for a thorough mask; a better one that is not ready by then is passed over.
         backend: makes the backend from the network's bytes; ONNX Runtime where None.
     """
     if source.bundle is None:
         return FallingBackSegmenter(None, source.problem)
     try:
-        return FallingBackSegmenter(_of(source.bundle, threads, thorough, backend))
+        return FallingBackSegmenter(_of(source.bundle, threads, thorough, backend, roles=roles, deadline_s=deadline_s))
     except BundleError as problem:  # it is whole, and its network does something else than it should
         return FallingBackSegmenter(None, f"{INSTEAD}: {problem}")
 
 
-def thorough_segmenter(bundle: Bundle, threads: int) -> EnsembleSegmenter:
-    """The segmenter of captures of a bundle, to be closed by the caller. Raises BundleError where its network cannot be used."""
-    return EnsembleSegmenter(LearnedSegmenter(bundle, threads=threads, flips=True))
+def thorough_segmenter(
+    bundle: Bundle, threads: int, *, roles: Collection[str] = ROLES, deadline_s: float = UNHURRIED_S, backend: MakeBackend | None = None
+) -> EnsembleSegmenter | CapturedSegmenter:
+    """The segmenter of captures of a bundle, to be closed by the caller. Raises BundleError where its live network cannot be used."""
+    live = EnsembleSegmenter(LearnedSegmenter(bundle, threads=threads, flips=True, backend=backend))
+    return CapturedSegmenter(live, BetterMasks(bundle, roles), deadline_s=deadline_s) if has_better(bundle, roles) else live
 
 
-def _of(bundle: Bundle, threads: int, thorough: bool, backend: MakeBackend | None = None) -> LearnedSegmenter | EnsembleSegmenter:
-    learned = LearnedSegmenter(bundle, threads=threads, flips=thorough, backend=backend)
-    return EnsembleSegmenter(learned) if thorough else learned
+def _of(
+    bundle: Bundle,
+    threads: int,
+    thorough: bool,
+    backend: MakeBackend | None = None,
+    *,
+    roles: Collection[str] = ROLES,
+    deadline_s: float,
+) -> LearnedSegmenter | EnsembleSegmenter | CapturedSegmenter:
+    if thorough:
+        return thorough_segmenter(bundle, threads, roles=roles, deadline_s=deadline_s, backend=backend)
+    return LearnedSegmenter(bundle, threads=threads, backend=backend)
 
 
 def _read(folder: Path) -> Bundle:

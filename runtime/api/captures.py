@@ -12,8 +12,9 @@ from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import FileResponse
 
 from runtime.api.errors import ApiError
-from runtime.api.models import CaptureAnswer, CapturePage, CaptureSummary, CaptureWish, Problem
+from runtime.api.models import CaptureAnswer, CaptureKept, CapturePage, CaptureSummary, CaptureWish, Problem
 from runtime.api.parts import Parts
+from runtime.errors import StoreError
 from runtime.store.errors import CaptureNotFoundError, PictureMissingError
 from runtime.store.records import CaptureRow
 
@@ -36,12 +37,20 @@ def _summary(row: CaptureRow) -> CaptureSummary:
     )
 
 
+def _passed_over(parts: Parts, capture_id: int) -> str | None:
+    """Why a better mask of a capture was not used; None too where that cannot be read: the capture is kept all the same."""
+    try:
+        return parts.store.measurement(capture_id).segmentation.passed_over
+    except StoreError:
+        return None
+
+
 def capture_routes(parts: Parts) -> APIRouter:
     """The routes over the capture worker and the store. Those that only read run in threads of their own: the store may wait."""
     router = APIRouter(prefix="/api/captures", tags=["captures"], responses={404: {"model": Problem}})
 
     @router.post("", status_code=201, responses={409: {"model": Problem}, 503: {"model": Problem}, 507: {"model": Problem}})
-    async def capture(wish: CaptureWish | None = None) -> CaptureSummary:
+    async def capture(wish: CaptureWish | None = None) -> CaptureKept:
         """Keep the sharpest steady frame around this moment with its measurement. The answer comes when both are safely stored."""
         pressed_ns = time.monotonic_ns()
         if parts.slot.latest() is None:
@@ -51,7 +60,7 @@ def capture_routes(parts: Parts) -> APIRouter:
             row = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(outcome)), ANSWER_DEADLINE_S)
         except asyncio.TimeoutError:
             raise ApiError(504, "the capture takes unusually long", "it is still being kept: look into the list in a moment") from None
-        return _summary(row)
+        return CaptureKept(**_summary(row).model_dump(), passed_over=await asyncio.to_thread(_passed_over, parts, row.id))
 
     @router.get("")
     def captures(

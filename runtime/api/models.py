@@ -158,6 +158,12 @@ class CaptureSummary(Answer):
     sha256: str = Field(description="of the picture's file")
 
 
+class CaptureKept(CaptureSummary):
+    """A capture that was just kept."""
+
+    passed_over: str | None = Field(description="why its figures do not stand on the best mask that the bundle has networks for, or null")
+
+
 class CaptureAnswer(CaptureSummary):
     """A kept capture with its measurement."""
 

@@ -8,9 +8,8 @@ from pathlib import PurePath
 from runtime.bundles.errors import BundleError
 from runtime.bundles.golden import unpack
 from runtime.bundles.graph import Graph, read_graph
-from runtime.bundles.interface import NUMPY, interface_of
+from runtime.bundles.interface import NUMPY, Interface, Network, networks_of
 from runtime.bundles.manifest import Manifest
-from runtime.bundles.roles import Role
 
 SUFFIXES = frozenset({".onnx", ".npz", ".json", ".md", ".txt", ".csv", ".svg", ".png", ".jpg"})
 """No pickle, no Python, no engine: nothing that is run, and engines are made on the device."""
@@ -28,17 +27,18 @@ def check_content(manifest: Manifest, content: Mapping[str, bytes], where: str) 
             raise BundleError(f"{where}/{name}: files of this kind have no place in a bundle: leave it out")
     graphs: dict[str, Graph] = {}
     for label, role in manifest.roles.present().items():
-        for file in (role.model, *(variant.model for variant in role.variants)):
-            if file not in graphs:
-                graphs[file] = read_graph(content[file], f"{where}/{file}")
-            _check_fit(role, graphs[file], f"{where}/{file}: the {label}")
-        _check_golden(role, graphs[role.model], content[role.golden.file], f"{where}/{role.golden.file}")
+        for network in networks_of(role):
+            called = f"{label}'s {network.label}" if network.label else label
+            for file in (network.model, *(variant.model for variant in network.variants)):
+                if file not in graphs:
+                    graphs[file] = read_graph(content[file], f"{where}/{file}")
+                _check_fit(network.interface, graphs[file], f"{where}/{file}: the {called}")
+            _check_golden(network, graphs[network.model], content[network.golden.file], f"{where}/{network.golden.file}")
     return graphs
 
 
-def _check_fit(role: Role, graph: Graph, where: str) -> None:
+def _check_fit(wanted: Interface, graph: Graph, where: str) -> None:
     remedy = "convert the network again for this role"
-    wanted = interface_of(role)
     if graph.inputs.keys() != wanted.inputs.keys():
         raise BundleError(f"{where}: its inputs are {_listed(graph.inputs)}, {_listed(wanted.inputs)} are expected: {remedy}")
     for name, (kind, rank) in wanted.inputs.items():
@@ -53,10 +53,10 @@ def _check_fit(role: Role, graph: Graph, where: str) -> None:
         raise BundleError(f"{where}: its outputs are {_listed(graph.outputs)}, {_listed(missing)} is missing: {remedy}")
 
 
-def _check_golden(role: Role, graph: Graph, content: bytes, where: str) -> None:
+def _check_golden(network: Network, graph: Graph, content: bytes, where: str) -> None:
     remedy = "make the bundle again"
-    held = {tolerance.output for tolerance in role.golden.tolerances}
-    for variant in role.variants:
+    held = {tolerance.output for tolerance in network.golden.tolerances}
+    for variant in network.variants:
         if {tolerance.output for tolerance in variant.tolerances} != held:
             raise BundleError(f"{where}: tolerances of {variant.precision} are not for the same outputs: {remedy}")
     if held - graph.outputs.keys():

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from runtime.bundles.errors import BundleError
 from runtime.bundles.golden import GoldenCase, unpack
+from runtime.bundles.interface import Network, networks_of
 from runtime.bundles.parts import Precision, Tolerance
 from runtime.bundles.proof_ends import end_changes
 from runtime.bundles.reader import Bundle
@@ -28,14 +29,6 @@ from runtime.inference.backend import Backend
 from runtime.inference.errors import InferenceError
 
 SCHEMA = "trichoscope/proof/1"
-OUTPUTS: Mapping[RoleName, tuple[str, ...]] = {
-    "segmenter": ("hair", "marks", "features"),
-    "severity": ("probabilities",),
-    "conditions": ("presence", "grades"),
-    "forecast": ("probabilities",),
-    "stage": ("probabilities", "attention"),
-}
-"""What golden data of a role must hold at least."""
 NEAR_NOTHING = 1e-3
 """Relative differences are taken to at least this, so that an expected zero does not make each of them endless."""
 
@@ -47,6 +40,7 @@ class OutputRow:
     """One output of one role's network, over all golden cases.
 
     Attributes:
+        role: "refiner decoder" for a role's second network.
         compared: how many numbers.
         max_abs: greatest |found − expected|; None where nothing could be compared.
         max_rel: greatest |found − expected| / max(|expected|, NEAR_NOTHING).
@@ -174,16 +168,20 @@ def prove(
             what = "no such role in the bundle" if role is None else f"it has no {precision} network"
             problems.append(f"{name}: {what}: name another, or make it with trichoscope-export")
             continue
-        try:
-            cases = unpack(bundle.content[role.golden.file], role.golden.file)
-            found, ms, backend = _answers(bundle.content[_model(role, precision)], cases, make)
-        except (BundleError, InferenceError) as problem:
-            problems.append(f"{name}: {problem}")
-            continue
-        names.add(backend)
-        inference_ms[name] = ms
-        rows += _compared(name, role, precision, cases, found)
-        ends += _ends(bundle, name, allowed_ends(role, precision), cases, found)
+        for network in networks_of(role):
+            if not _has(network, precision):
+                continue  # a decoder is fp32 whatever its encoder is, and is proven with that
+            called = f"{name} {network.label}".rstrip()
+            try:
+                cases = unpack(bundle.content[network.golden.file], network.golden.file)
+                found, ms, backend = _answers(bundle.content[_model(network, precision)], cases, make)
+            except (BundleError, InferenceError) as problem:
+                problems.append(f"{called}: {problem}")
+                continue
+            names.add(backend)
+            inference_ms[called] = ms
+            rows += _compared(called, network, precision, cases, found)
+            ends += _ends(bundle, name, called, allowed_ends(network, precision), cases, found)
     backend_name = ", ".join(sorted(names)) or "none"
     return Proof(
         bundle.id, precision, backend_name, tuple(rows), tuple(ends), tuple(problems), inference_ms, (time.perf_counter() - began) * 1e3
@@ -199,17 +197,17 @@ def _onnxruntime(model: bytes) -> Backend:
     return OnnxBackend(model, name="onnxruntime", threads=2)
 
 
-def _has(role: Role, precision: Precision) -> bool:
-    return precision == "fp32" or any(variant.precision == precision for variant in role.variants)
+def _has(network: Role | Network, precision: Precision) -> bool:
+    return precision == "fp32" or any(variant.precision == precision for variant in network.variants)
 
 
-def _model(role: Role, precision: Precision) -> str:
+def _model(network: Network, precision: Precision) -> str:
     """The file of the network of that precision."""
-    return next((variant.model for variant in role.variants if variant.precision == precision), role.model)
+    return next((variant.model for variant in network.variants if variant.precision == precision), network.model)
 
 
-def _tolerances(role: Role, precision: Precision) -> tuple[Tolerance, ...]:
-    return next((variant.tolerances for variant in role.variants if variant.precision == precision), role.golden.tolerances)
+def _tolerances(network: Network, precision: Precision) -> tuple[Tolerance, ...]:
+    return next((variant.tolerances for variant in network.variants if variant.precision == precision), network.golden.tolerances)
 
 
 def _answers(model: bytes, cases: Sequence[GoldenCase], make: MakeBackend) -> tuple[list[Answer], float, str]:
@@ -226,10 +224,10 @@ def _answers(model: bytes, cases: Sequence[GoldenCase], make: MakeBackend) -> tu
         raise InferenceError(f"the backend failed: {type(problem).__name__}: {problem}") from problem
 
 
-def _compared(name: RoleName, role: Role, precision: Precision, cases: Sequence[GoldenCase], found: Sequence[Answer]) -> list[OutputRow]:
+def _compared(name: str, network: Network, precision: Precision, cases: Sequence[GoldenCase], found: Sequence[Answer]) -> list[OutputRow]:
     """A row for each output that is promised, expected, or has a tolerance."""
-    tolerances = {tolerance.output: tolerance for tolerance in _tolerances(role, precision)}
-    outputs = {*OUTPUTS[name], *tolerances, *(output for case in cases for output in case.outputs)}
+    tolerances = {tolerance.output: tolerance for tolerance in _tolerances(network, precision)}
+    outputs = {*network.interface.outputs, *tolerances, *(output for case in cases for output in case.outputs)}
     return [_row(name, output, tolerances.get(output), cases, found) for output in sorted(outputs)]
 
 
@@ -271,20 +269,20 @@ def _row(name: str, output: str, tolerance: Tolerance | None, cases: Sequence[Go
     )
 
 
-def allowed_ends(role: Role, precision: Precision) -> dict[str, float]:
+def allowed_ends(network: Role | Network, precision: Precision) -> dict[str, float]:
     """By how much each end figure may change in that precision."""
-    own = next((variant.end for variant in role.variants if variant.precision == precision), {})
-    return {**role.golden.end, **own}
+    own = next((variant.end for variant in network.variants if variant.precision == precision), {})
+    return {**network.golden.end, **own}
 
 
 def _ends(
-    bundle: Bundle, name: RoleName, allowed: Mapping[str, float], cases: Sequence[GoldenCase], found: Sequence[Answer]
+    bundle: Bundle, role: RoleName, name: str, allowed: Mapping[str, float], cases: Sequence[GoldenCase], found: Sequence[Answer]
 ) -> list[EndRow]:
-    """A row for each end figure that the manifest names."""
+    """A row for each end figure that the manifest names. `name`: of the network, as the rows have it."""
     if not allowed:
         return []
     try:
-        changes = end_changes(bundle, name, cases, found, tuple(allowed))
+        changes = end_changes(bundle, role, cases, found, tuple(allowed))
     except (TrichoscopeError, KeyError, IndexError, ValueError) as problem:
         why = str(problem) if isinstance(problem, TrichoscopeError) else f"it cannot be had ({problem})"
         return [EndRow(name, metric, None, limit, False, why) for metric, limit in allowed.items()]

@@ -1,7 +1,7 @@
 """The end figures of a proof: what a difference in a network's outputs does to what a person reads, the same analysis over both.
 
-A segmenter's golden pictures are measured twice by the real stages, once from the reference's outputs and once from those that a
-backend gave; of classifiers, the grades that change are counted.
+A segmenter's or teacher's golden pictures are measured twice by the real stages, once from the reference's outputs and once from those
+that a backend gave; of a refiner the masks are compared, and of classifiers the grades that change are counted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from runtime.bundles.errors import BundleError
 from runtime.bundles.golden import GoldenCase
 from runtime.bundles.reader import Bundle
-from runtime.bundles.roles import RoleName
+from runtime.bundles.roles import RefinerRole, RoleName, SegmenterName
 from runtime.inference.backend import Array, Backend
 from runtime.inference.errors import InferenceError
 
@@ -52,15 +52,17 @@ def end_changes(
     Raises:
         BundleError: the golden inputs are no pictures as the role takes them.
     """
-    if role == "segmenter":
+    if role == "segmenter" or role == "teacher":
         if not set(wanted) & set(SEGMENTER_ENDS):
             return {}
         pairs = [
-            (segmenter_reading(bundle, case.inputs, case.outputs), segmenter_reading(bundle, case.inputs, answer))
+            (segmenter_reading(bundle, case.inputs, case.outputs, role), segmenter_reading(bundle, case.inputs, answer, role))
             for case, answer in zip(cases, found, strict=True)
         ]
         return {name: _worst(changes) for name, changes in _segmenter_changes(pairs).items() if name in wanted}
-    if role not in wanted:
+    if (refiner := bundle.manifest.roles.refiner) is not None and role == "refiner":
+        return _refiner_changes(refiner, cases, found, wanted)
+    if role not in wanted or role not in CLASSES:
         return {}
     output = CLASSES[role]
     changed = [
@@ -85,8 +87,36 @@ def reading_change(expected: Reading, found: Reading) -> dict[str, float | None]
     }
 
 
-def segmenter_reading(bundle: Bundle, inputs: Answer, outputs: Answer) -> Reading:
-    """One golden picture measured by the real stages, from the network's `outputs` as given.
+def _refiner_changes(
+    role: RefinerRole, cases: Sequence[GoldenCase], found: Sequence[Answer], wanted: Collection[str]
+) -> dict[str, float | None]:
+    """As `end_changes`, of the masks that are read of a refiner's answers; of a decoder, which sees no picture, `dice` alone."""
+    if not set(wanted) & set(SEGMENTER_ENDS) or not all("masks" in answer for answer in found):
+        return {}
+    known = SEGMENTER_ENDS if role.kind == "maps" else SEGMENTER_ENDS[:1]
+    pairs = [
+        (_refiner_reading(role, case.inputs, case.outputs), _refiner_reading(role, case.inputs, answer))
+        for case, answer in zip(cases, found, strict=True)
+    ]
+    return {name: _worst(changes) for name, changes in _segmenter_changes(pairs).items() if name in wanted and name in known}
+
+
+def _refiner_reading(role: RefinerRole, inputs: Answer, outputs: Answer) -> Reading:
+    """What is read of a refiner's answer: of each prompted batch the mask of the highest predicted Jaccard."""
+    from runtime.analysis.segmentation import given_mask  # as below
+    from runtime.pipeline import analyse
+
+    masks = outputs["masks"][np.arange(len(outputs["iou"])), np.argmax(outputs["iou"], axis=1)]
+    if role.kind == "points":
+        logit = float(np.log(role.threshold / (1 - role.threshold)))
+        return Reading(np.asarray(masks.max(axis=0) >= np.float32(logit), np.bool_), 0, None)
+    mask = np.asarray(masks[0] >= np.float32(role.threshold), np.bool_)
+    measured = analyse(np.asarray(inputs[role.input.name][0], np.uint8), name="golden", segmentation=given_mask(mask))
+    return Reading(mask, measured.hair_count, measured.diameter_px.median)
+
+
+def segmenter_reading(bundle: Bundle, inputs: Answer, outputs: Answer, name: SegmenterName = "segmenter") -> Reading:
+    """One golden picture measured by the real stages, from the outputs as given of the network of role `name`.
 
     Raises:
         BundleError: the input is no picture as the role takes it, or outputs are missing or of another shape.
@@ -95,16 +125,17 @@ def segmenter_reading(bundle: Bundle, inputs: Answer, outputs: Answer) -> Readin
     from runtime.analysis.learned import LearnedSegmenter, padded, reduced
     from runtime.pipeline import analyse
 
-    role = bundle.manifest.roles.segmenter
+    roles = bundle.manifest.roles
+    role = roles.segmenter if name == "segmenter" else roles.teacher
     if role is None:
-        raise BundleError(f"{bundle.id}: it has no segmenter: name another bundle")
+        raise BundleError(f"{bundle.id}: it has no {name}: name another bundle")
     tensor = inputs.get(role.input.name)
     if tensor is None or tensor.ndim != 4 or tensor.shape[0] != 1 or tensor.shape[3] != 3 or tensor.dtype != np.uint8:
         raise BundleError(f"golden input {role.input.name!r} is no picture uint8 (1, height, width, 3): make the bundle again")
     picture = np.asarray(tensor[0], np.uint8)
     if padded(reduced(picture, role.preprocessing), role.input).shape != tensor.shape:
         raise BundleError(f"a golden picture of {picture.shape[1]}×{picture.shape[0]} px is not as the network takes it: make it again")
-    with LearnedSegmenter(bundle, backend=lambda _: _Replay(outputs)) as segmenter:
+    with LearnedSegmenter(bundle, role=name, backend=lambda _: _Replay(outputs)) as segmenter:
         segmentation = segmenter.segment(picture)
     measured = analyse(picture, name="golden", segmentation=segmentation)
     return Reading(segmentation.mask, measured.hair_count, measured.diameter_px.median)

@@ -19,7 +19,11 @@ from runtime.bundles.parts import (
     Word,
 )
 
-RoleName = Literal["segmenter", "severity", "conditions", "forecast", "stage"]
+RoleName = Literal["segmenter", "teacher", "refiner", "severity", "conditions", "forecast", "stage"]
+SegmenterName = Literal["segmenter", "teacher"]
+"""Roles whose network a `LearnedSegmenter` runs."""
+PromptVariant = Literal["mask+complement", "skeleton+random", "skeleton", "skeleton+complement"]
+"""As `runtime.refining.prompts.Variant`."""
 Four = tuple[Word, Word, Word, Word]
 
 
@@ -57,18 +61,20 @@ class InputSpec(Part):
     colour: Literal["BGR"]
     layout: Literal["NHWC"]
     dtype: Literal["uint8"]
-    stride: Annotated[int, Field(ge=1, le=256)]
+    stride: Annotated[int, Field(ge=1, le=4096)]
     min_side: Annotated[int, Field(ge=1, le=4096)]
 
 
 class Preprocessing(Part):
     """What is done to a picture before a segmenter; normalising is part of the graph.
 
-    Larger pictures are reduced to `longest_side` px, so that hairs are as wide as those that the network has learnt.
+    Larger pictures are reduced to `longest_side` px, so that hairs are as wide as those that the network has learnt. Beyond their right
+    and lower border they are continued by their mirror image ("reflect"), or by the mean colour, which normalising makes nothing of
+    ("mean", for refiners of kind "points" alone).
     """
 
     longest_side: Annotated[int, Field(ge=64, le=8192)]
-    padding: Literal["reflect"]
+    padding: Literal["reflect", "mean"]
     normalised_in_graph: Literal[True]
 
 
@@ -107,6 +113,71 @@ class SegmenterRole(Role):
     threshold: Annotated[float, Field(gt=0, lt=1)]
     faint_threshold: Annotated[float, Field(gt=0, le=1)]
     trust: Trust
+
+    @model_validator(mode="after")
+    def _mirrored(self) -> SegmenterRole:
+        if self.preprocessing.padding != "reflect":
+            raise ValueError("a segmenter's pictures are continued by their mirror image: padding is reflect")
+        return self
+
+
+class TeacherRole(SegmenterRole):
+    """A thick segmenter for captured fields, too slow for the live picture: taken in by the same inputs, read by the same outputs.
+
+    Attributes:
+        flips: look at the picture and its three mirror images and average, which takes four times as long; said here and not chosen by how
+            fast a machine is, so that all give the same figures. Those in `metrics` are of as many looks.
+    """
+
+    flips: bool = False
+
+
+class RefinerRole(Role):
+    """A network that is shown where hair seems to be, by points, and answers with masks; for captured fields.
+
+    Kind "maps": one network. Inputs: the picture, and `prompts` float32 (1, 2, height, width), discs at the points for and against hair.
+    Outputs: `masks` float32 (1, m, height, width), probabilities 0…1, and `iou` float32 (1, m), the Jaccard that each is predicted to have.
+
+    Kind "points", of SAM's family: two networks. `model` is the encoder, from the picture to `embedding` float32 (1, c, s, s). `decoder`
+    takes `embedding`, `point_coords` float32 (b, n, 2) in px of the square picture, and `point_labels` float32 (b, n), 1 hair, 0 none,
+    −1 no point; it gives `masks` float32 (b, m, 4 s, 4 s), logits, and `iou` float32 (b, m).
+
+    Attributes:
+        decoder, decoder_golden: of kind "points", and of no other.
+        input: of the picture; for "points" `stride` and `min_side` are the side of the square that it is put into.
+        threshold: probability from which a pixel is hair.
+        prompts: how points are drawn from a mask.
+        combination: of the mask that prompted and the answer: "and", or "weighed", their mean weighed by how far each is to be trusted.
+        use: whether rendered frames showed the combination to be better than the mask that prompted; if not, the refiner only lies there.
+    """
+
+    kind: Literal["maps", "points"]
+    decoder: FileName | None = None
+    decoder_golden: Golden | None = None
+    input: InputSpec
+    preprocessing: Preprocessing
+    threshold: Annotated[float, Field(gt=0, lt=1)]
+    prompts: PromptVariant
+    combination: Literal["and", "weighed"]
+    use: bool
+
+    @model_validator(mode="after")
+    def _whole(self) -> RefinerRole:
+        there = [self.decoder is not None, self.decoder_golden is not None]
+        if self.kind == "points" and not all(there):
+            raise ValueError("a refiner of kind points needs a decoder and its golden data")
+        if self.kind == "maps" and any(there):
+            raise ValueError("a refiner of kind maps has no decoder")
+        if (self.preprocessing.padding == "mean") != (self.kind == "points"):
+            raise ValueError("pictures for kind points are continued by the mean colour, for kind maps by their mirror image")
+        if self.kind == "points" and self.input.stride != self.input.min_side:
+            raise ValueError("a refiner of kind points takes a square: stride and min_side are its side")
+        return self
+
+    def files(self) -> tuple[str, ...]:
+        """The files that the role needs, the decoder's too."""
+        more = (self.decoder, None if self.decoder_golden is None else self.decoder_golden.file)
+        return (*super().files(), *(name for name in more if name is not None))
 
 
 class SeverityRole(Role):
@@ -201,6 +272,8 @@ class Roles(Part):
     """What the bundle can stand in for: one role at least."""
 
     segmenter: SegmenterRole | None = None
+    teacher: TeacherRole | None = None
+    refiner: RefinerRole | None = None
     severity: SeverityRole | None = None
     conditions: ConditionsRole | None = None
     forecast: ForecastRole | None = None
@@ -210,6 +283,8 @@ class Roles(Part):
         """The roles that are filled, by name."""
         found: dict[RoleName, Role | None] = {
             "segmenter": self.segmenter,
+            "teacher": self.teacher,
+            "refiner": self.refiner,
             "severity": self.severity,
             "conditions": self.conditions,
             "forecast": self.forecast,

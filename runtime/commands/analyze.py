@@ -160,6 +160,8 @@ def analyze(
                 complain(str(error))
                 failed += 1
             else:
+                if result.segmentation.passed_over is not None:
+                    complain(f"{picture}: measured on the {result.segmentation.mask} mask: {result.segmentation.passed_over}")
                 if as_json:
                     _print_line(result.to_json())
                 if csv_file or not as_json:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from device.simulated.recipe import KINDS, Kind
+from runtime.commands.bench_captured import captured
 from runtime.commands.bench_devices import devices
 from runtime.commands.bench_inference import inference
 from runtime.commands.bench_scalp import scalp
@@ -240,6 +241,7 @@ def calibration(
             raise typer.Exit(2) from error
 
 
+app.command()(captured)
 app.command()(devices)
 app.command()(inference)
 app.command()(scalp)

@@ -68,21 +68,25 @@ def instruments_asked_for(
     if hair_from == "classical":
         return Instruments(FallingBackSegmenter(None), Graders(None, ()))
     bundle = serving_bundle(settings, complain) if path is None else read_bundle(path)
-    segmenter = FallingBackSegmenter(None) if hair_from == "masks" else _segmenter(bundle, threads, named=path is not None)
+    segmenter = FallingBackSegmenter(None) if hair_from == "masks" else _segmenter(bundle, use, threads, named=path is not None)
     graders = Graders(bundle, use.roles, threads=threads, thorough=True)
     for problem in filter(None, (segmenter.problem, graders.problem)):
         complain(problem)
     return Instruments(segmenter, graders)
 
 
-def _segmenter(bundle: Bundle | None, threads: int, *, named: bool) -> FallingBackSegmenter:
-    """Of the bundle, or of the program's own where it has none. Raises BundleError where the one of a named bundle cannot be used."""
+def _segmenter(bundle: Bundle | None, use: UseInForce, threads: int, *, named: bool) -> FallingBackSegmenter:
+    """Of the bundle, or of the program's own where it has none: unhurried, so that figures are the same on every run.
+
+    Raises:
+        BundleError: the live network of a named bundle cannot be used.
+    """
     if bundle is None:
         return FallingBackSegmenter(None)
     from runtime.analysis.segmenters import SegmenterSource, make_segmenter, thorough_segmenter  # brings ONNX Runtime
+    from runtime.refining.captured import UNHURRIED_S
 
-    if bundle.manifest.roles.segmenter is not None:
-        if named:
-            return FallingBackSegmenter(thorough_segmenter(bundle, threads))
-        return make_segmenter(SegmenterSource(bundle, None), threads=threads, thorough=True)
-    return make_segmenter(SegmenterSource(read_bundle(FACTORY), None), threads=threads, thorough=True)
+    if named and bundle.manifest.roles.segmenter is not None:
+        return FallingBackSegmenter(thorough_segmenter(bundle, threads, roles=use.roles))
+    finder = bundle if bundle.manifest.roles.segmenter is not None else read_bundle(FACTORY)
+    return make_segmenter(SegmenterSource(finder, None), threads=threads, thorough=True, roles=use.roles, deadline_s=UNHURRIED_S)

@@ -63,6 +63,7 @@ def measurement_row(m: Measurement) -> dict[str, object]:
         "quality_ok": m.quality.ok,
         "quality_reasons": "; ".join(m.quality.reasons),
         "reliability": m.segmentation.reliability,
+        "mask": m.segmentation.mask,
         "total_ms": m.timing_ms["total"],
     } | graded_columns(m)
 

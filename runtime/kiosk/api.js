@@ -50,7 +50,7 @@ async function call(path, options = {}) {
 /**
  * Keep the picture of now.
  * @param {string|null} site
- * @returns {Promise<Capture>}
+ * @returns {Promise<Capture & {passed_over: string|null}>} passed_over: why it was measured on a simpler mask than it could have been
  */
 export async function capture(site) {
   return call('/api/captures', {

@@ -1,6 +1,7 @@
 /**
  * What the operator's hand is for: the site on the scalp, the big capture button, and the message that says how it went.
- * A refused or failed capture stays on the screen with its remedy until it is closed or the next one is kept.
+ * A refused or failed capture stays on the screen with its remedy until it is closed or the next one is kept, and so does the word
+ * that one was measured on a simpler mask than it could have been.
  */
 import { html, Component } from './view.js';
 import { texts } from './texts.js';
@@ -25,8 +26,8 @@ export const SITES = [
 export class CaptureBar extends Component {
   constructor() {
     super();
-    /** @type {{site: string|null, working: boolean, kept: string, failure: Failure|null}} */
-    this.state = { site: null, working: false, kept: '', failure: null };
+    /** @type {{site: string|null, working: boolean, kept: string, failure: Failure|null, passedOver: string|null}} */
+    this.state = { site: null, working: false, kept: '', failure: null, passedOver: null };
     this.timer = 0;
     this.onKey = (/** @type {KeyboardEvent} */ event) => this.#key(event);
   }
@@ -62,11 +63,14 @@ export class CaptureBar extends Component {
   async #capture() {
     if (this.state.working || !this.props.ready) return;
     clearTimeout(this.timer);
-    this.setState({ working: true, kept: '', failure: null });
+    this.setState({ working: true, kept: '', failure: null, passedOver: null });
     this.props.onFlash();
     try {
       const kept = await api.capture(this.state.site);
-      this.setState({ kept: kept.site ? texts.capture.keptOf(siteName(kept.site)) : texts.capture.kept });
+      this.setState({
+        kept: kept.site ? texts.capture.keptOf(siteName(kept.site)) : texts.capture.kept,
+        passedOver: kept.passed_over,
+      });
       this.timer = setTimeout(() => this.setState({ kept: '' }), KEPT_SHOWN_MS);
       this.props.onKept(kept);
     } catch (error) {
@@ -77,7 +81,7 @@ export class CaptureBar extends Component {
     }
   }
 
-  render({ ready }, { site, working, kept, failure }) {
+  render({ ready }, { site, working, kept, failure, passedOver }) {
     return html`
       <section class="capture-bar">
         <div class="sites" role="group" aria-label=${texts.sites.label}>
@@ -101,6 +105,15 @@ export class CaptureBar extends Component {
               <div><b>${failure.text}</b>${failure.remedy && html`<span>${failure.remedy}</span>`}</div>
               <button type="button" class="close" aria-label=${texts.capture.dismiss}
                 onClick=${() => this.setState({ failure: null })}>✕</button>
+            </div>`
+          }
+          ${
+            passedOver &&
+            html`
+            <div class="notice passed-over">
+              <div><b>${texts.capture.passedOver}</b><span>${passedOver}</span></div>
+              <button type="button" class="close" aria-label=${texts.capture.dismiss}
+                onClick=${() => this.setState({ passedOver: null })}>✕</button>
             </div>`
           }
         </div>

@@ -14,7 +14,7 @@ import { number, percent, plusMinus } from './format.js';
  *   width_px: number, height_px: number,
  *   scale: {um_per_px: number|null, um_per_px_std: number|null, source: string},
  *   quality: {ok: boolean, reasons: string[]},
- *   segmentation: {reliability: number, unfamiliar: boolean},
+ *   segmentation: {reliability: number, unfamiliar: boolean, mask: string|null, passed_over: string|null},
  *   hair_count: number, hair_count_std: number, rooted_hair_count: number,
  *   follicle_count: number, follicle_count_std: number, empty_follicle_count: number|null, hairs_per_follicle: number[],
  *   density_per_cm2: Density|null, diameter_px: Distribution, diameter_um: Distribution|null,
@@ -169,6 +169,7 @@ export function Quality({ measurement: m, problem = '' }) {
   const words = /** @type {Record<string, string>} */ (texts.quality.reasons);
   const reasons = (m?.quality.reasons ?? []).map((reason) => words[reason] ?? reason);
   if (m?.segmentation.unfamiliar) reasons.push(texts.quality.unfamiliar);
+  if (m?.segmentation.passed_over) reasons.push(texts.quality.passedOver(m.segmentation.passed_over));
   const good = m?.quality.ok && !m.segmentation.unfamiliar;
   const simple = m?.models.segmenter?.startsWith(CLASSICAL) ?? false;
   const title = !m ? texts.quality.none : good ? texts.quality.ok : texts.quality.poor;

@@ -87,6 +87,7 @@ export const texts = {
     reliabilitySimple: 'Simple hair detection',
     reliable: (/** @type {string} */ percent) => `${percent} reliable`,
     unfamiliar: 'Unfamiliar kind of picture: judge these numbers with care.',
+    passedOver: (/** @type {string} */ why) => `Not the finest hair detection: ${why}`,
     reasons: {
       blurred: 'blurred: hold still and focus',
       'almost black': 'almost black: is the light on?',
@@ -126,6 +127,7 @@ export const texts = {
     busy: 'The program is still busy with the captures before this one',
     busyRemedy: 'Wait a moment and press again.',
     failed: 'The capture was not kept',
+    passedOver: 'Kept, by a simpler hair detection than usual',
     unreachable: 'The program does not answer',
     unreachableRemedy: 'Wait until the live picture is back and press again.',
     dismiss: 'Close this message',

@@ -169,10 +169,11 @@ class ModelKeeper:
         self._thread.start()
 
     def ask_to_stop(self) -> None:
-        """Exchange nothing any more. Returns at once; idempotent."""
+        """Exchange nothing any more, and keep no capture waiting for a better mask. Returns at once; idempotent."""
         if self._stop_by is None:
             self._stop_by = time.monotonic() + STOP_DEADLINE_S
         self._stopping.set()
+        self.captures.now.segmenter.hurry()
 
     @property
     def state(self) -> ModelsState:
@@ -340,7 +341,7 @@ class ModelKeeper:
                     backend_problem = f"{problem}; ONNX Runtime serves"
             return OnnxBackend(model, name=finder.id, threads=threads)
 
-        segmenter = make_segmenter(SegmenterSource(finder, None), threads=threads, thorough=thorough, backend=make_backend)
+        segmenter = make_segmenter(SegmenterSource(finder, None), threads=threads, thorough=thorough, roles=roles, backend=make_backend)
         try:
             graders = Graders(graded_by, roles, threads=threads, thorough=thorough)
         except BaseException:

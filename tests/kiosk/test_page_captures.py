@@ -122,6 +122,30 @@ def test_a_refused_capture_says_why_and_what_to_do(pages, daemon, page):
     alert.wait_for(state="detached")
 
 
+def test_a_better_mask_that_was_passed_over_is_told_as_the_capture_is_kept_and_where_it_is_shown(page, daemon):
+    why = "a better mask was not ready within 1.5 s"
+
+    def post(route):
+        route.fulfill(response=(kept := route.fetch()), json=kept.json() | {"passed_over": why})
+
+    def get(route):
+        answer = (found := route.fetch()).json()
+        answer["measurement"]["segmentation"] |= {"mask": "live", "passed_over": why}
+        route.fulfill(response=found, json=answer)
+
+    page.route("**/api/captures", lambda route: post(route) if route.request.method == "POST" else route.continue_())
+    page.route("**/api/captures/*", get)
+    capture(page)
+    notice = page.locator(".notice.passed-over")
+    notice.wait_for()
+    assert why in notice.inner_text()
+    notice.get_by_role("button").click()
+    notice.wait_for(state="detached")
+    page.locator(THUMBNAILS).first.click()
+    page.locator("dialog .quality .reasons", has_text=why).wait_for()
+    page.keyboard.press("Escape")
+
+
 def test_a_capture_kept_by_another_page_appears_by_itself(page, daemon):
     before = page.locator(THUMBNAILS).count()
     assert page.request.post(f"{daemon.address}api/captures", data={"site": "mid"}).status == 201

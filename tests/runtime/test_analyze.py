@@ -14,8 +14,10 @@ import pytest
 
 from runtime.analysis import pooled
 from runtime.analysis.measurement import Measurement, json_schema
+from tests.runtime.better_samples import teacher_role, write_better
 from tests.runtime.bundle_samples import MODEL, write_sample
 from tests.runtime.drawn import FIVE, hairs_on_skin, skin
+from tests.runtime.refiner_samples import near_points_is_hair, refiner_role
 
 PROGRAM = Path(sys.executable).with_name("trichoscope")
 
@@ -249,6 +251,20 @@ def test_the_result_names_the_segmenter_that_found_its_hair(folder, tmp_path):
     classical = json.loads(analyze("five.png", "--json", cwd=folder).stdout)
     assert classical["models"] == {"segmenter": "classical/1"}
     assert classical["empty_follicle_count"] is None
+
+
+def test_a_better_mask_is_named_and_one_that_was_passed_over_told(folder, tmp_path):
+    nothing = near_points_is_hair(iou=(0.9, 0.2, 0.4))  # its first mask is empty
+    bundle = write_better(tmp_path / "better", teacher=teacher_role(), refiner=refiner_role(), refining=nothing)
+    done = analyze("five.png", "--bundle", tmp_path / "better", "--json", "--csv", tmp_path / "all.csv", cwd=folder, classical=False)
+    assert done.returncode == 0
+    m = json.loads(done.stdout)
+    assert m["segmentation"]["mask"] == "teacher"
+    assert m["models"] == {"segmenter": f"{bundle.id}&classical/1", "teacher": bundle.id}
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("five.png: "))
+    assert line == f"five.png: measured on the teacher mask: {m['segmentation']['passed_over']}"
+    with (tmp_path / "all.csv").open() as file:
+        assert [row["mask"] for row in csv.DictReader(file)] == ["teacher"]
 
 
 def test_a_damaged_bundle_that_was_named_is_an_error(folder, tmp_path):

@@ -73,6 +73,7 @@ def test_a_capture_is_kept_listed_and_given_back(daemon):
         kept = client.post("/api/captures", json={"site": "mid"})
         assert kept.status_code == 201
         row = kept.json()
+        assert row.pop("passed_over") is None
         assert (row["width_px"], row["height_px"], row["site"]) == (WIDTH, HEIGHT, "mid")
         assert client.get("/api/captures").json()["captures"] == [row]
         whole = client.get(f"/api/captures/{row['id']}").json()

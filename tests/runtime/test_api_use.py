@@ -29,7 +29,7 @@ def test_the_use_in_force_follows_the_declaration_while_the_daemon_runs(tmp_path
         assert "trichoscope use declare" in found["notice"]
         assert found["declared"] is None
         assert found["words"]["severity"] == {"name": "fullness of hair", "grades": ["full", "a little thinner", "thinner", "sparse"]}
-        assert set(found["roles"]) == {"segmenter", "refiner", "severity", "conditions"}
+        assert set(found["roles"]) == {"segmenter", "teacher", "refiner", "severity", "conditions"}
         declare(tmp_path / "state", packaged_text(), "Ida Meyer")
         found = daemon.get("/api/use").json()
         assert (found["profile"], found["notice"], found["declared"]["operator"]) == ("clinical", None, "Ida Meyer")

@@ -32,6 +32,7 @@ from runtime.analysis.settings import AnalysisSettings
 from runtime.analysis.severity import FEATURES, severity_features
 from runtime.commands.files import write_atomically
 from runtime.pipeline import analyse
+from runtime.refining.captured import UNHURRIED_S
 
 PATHS = ("live", "capture")
 FIGURES_VERSION = 2
@@ -219,7 +220,7 @@ def _measure(task: _Task) -> None:
     cv2.setNumThreads(1)
     if not _segmenters:
         source = _source()
-        _segmenters.update({path: make_segmenter(source, threads=1, thorough=path == "capture") for path in PATHS})
+        _segmenters.update({path: make_segmenter(source, threads=1, thorough=path == "capture", deadline_s=UNHURRIED_S) for path in PATHS})
     rows = measure_person(task.person, task.fields, _segmenters)
     plain = [{key: value for key, value in asdict(row).items() if key != "person"} for row in rows]
     write_atomically(task.target, json.dumps(plain).encode())

@@ -30,21 +30,21 @@ class Axes:
     along_y: NDArray[np.float64]
 
 
-def suppress(skeleton: Mask) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def suppress(skeleton: Mask, box_px: int = BOX_PX) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Centres (y, x) of the boxes that non-maximum suppression leaves, in the order in which it takes them.
 
-    `skeleton` is bool (height, width). As published: no box has a score, the lowest in the picture comes first (in a row,
-    the rightmost), and takes with it all boxes of which it covers more than `OVERLAP`; corners count inclusively, so a
-    box of 20 px is 21 px wide here. Equal boxes overlap or not by the distance of their centres alone, so taking one
-    means clearing one fixed stamp around it. Each step depends on the one before; a step costs one stamp, whatever the
-    number of skeleton pixels.
+    `skeleton` is bool (height, width); boxes are `box_px` wide and high. As published: no box has a score, the lowest in
+    the picture comes first (in a row, the rightmost), and takes with it all boxes of which it covers more than `OVERLAP`;
+    corners count inclusively, so a box of 20 px is 21 px wide here. Equal boxes overlap or not by the distance of their
+    centres alone, so taking one means clearing one fixed stamp around it. Each step depends on the one before; a step
+    costs one stamp, whatever the number of skeleton pixels.
     """
-    side = BOX_PX + 1
+    side = box_px + 1
     height, width = skeleton.shape
     shared = side - np.abs(np.arange(1 - side, side))
     spared = np.outer(shared, shared) <= OVERLAP * side * side
     # turned by 180°, the order of the scan is the order in memory
-    alive = np.pad(skeleton[::-1, ::-1], BOX_PX)
+    alive = np.pad(skeleton[::-1, ::-1], box_px)
     row_px = alive.shape[1]
     scan = alive.reshape(-1)
     taken = []
@@ -52,10 +52,10 @@ def suppress(skeleton: Mask) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     while scan[at]:
         taken.append(at)
         y, x = divmod(at, row_px)
-        alive[y - BOX_PX : y + side, x - BOX_PX : x + side] &= spared
+        alive[y - box_px : y + side, x - box_px : x + side] &= spared
         at += int(scan[at:].argmax())
     rows, columns = np.divmod(np.asarray(taken, np.intp), row_px)
-    return height - 1 - (rows - BOX_PX), width - 1 - (columns - BOX_PX)
+    return height - 1 - (rows - box_px), width - 1 - (columns - box_px)
 
 
 def principal_axes(pixels: Mask, y: NDArray[np.intp], x: NDArray[np.intp]) -> Axes:

@@ -21,7 +21,7 @@ from device.simulated.scene import render_frame
 from runtime.bench.inference.energy import EnergyMeter
 from runtime.bundles.golden import unpack
 from runtime.bundles.reader import Bundle
-from runtime.bundles.roles import Role, RoleName
+from runtime.bundles.roles import Role, RoleName, SegmenterRole
 from runtime.errors import TrichoscopeError
 from runtime.inference.backend import Backend
 from runtime.inference.onnx import OnnxBackend, providers_here
@@ -63,13 +63,11 @@ class Candidate:
     make: Callable[[], Backend]
 
 
-def inputs_of(bundle: Bundle, name: str, role: Role) -> Arrays:
-    """What a role's network is timed with: a rendered frame of 640×480 for the segmenter, its first golden input for the others."""
-    if name == "segmenter" and bundle.manifest.roles.segmenter is not None:
+def inputs_of(bundle: Bundle, role: Role) -> Arrays:
+    """What a role's network is timed with: a rendered frame of 640×480 for what finds hair, its first golden input for the others."""
+    if isinstance(role, SegmenterRole):
         width, height = FRAME_SIZE
-        return {
-            bundle.manifest.roles.segmenter.input.name: render_frame(FRAME_SEED, width=width, height=height, kind="realistic").image[None]
-        }
+        return {role.input.name: render_frame(FRAME_SEED, width=width, height=height, kind="realistic").image[None]}
     return unpack(bundle.content[role.golden.file], f"{bundle.id}: {role.golden.file}")[0].inputs
 
 
@@ -103,7 +101,7 @@ def compare(
     rows = []
     for name, role in bundle.manifest.roles.present().items():
         advance(name)
-        inputs = inputs_of(bundle, name, role)
+        inputs = inputs_of(bundle, role)
         with OnnxBackend(bundle.content[role.model], name="reference", threads=1) as reference:
             wanted = reference.infer(inputs)
         rows += _measured(name, [*onnx_candidates(bundle, role, threads), *more(name)], inputs, wanted, rounds)
