@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from export.commands import convert_sam, convert_u2net
 from runtime.errors import TrichoscopeError
 
 if TYPE_CHECKING:
@@ -124,6 +125,10 @@ def _of_training(role: Role) -> None:
 
 for _role in (Role.severity, Role.conditions, Role.forecast, Role.stage):
     _of_training(_role)
+
+
+app.command("u2net")(convert_u2net.u2net)
+app.command("sam")(convert_sam.sam)
 
 
 @app.command("torch")

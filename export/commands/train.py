@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from export.commands import train_conditions, train_forecast, train_norwood, train_severity
+from export.commands import train_captured, train_conditions, train_forecast, train_norwood, train_severity, train_u2net
 from runtime.errors import TrichoscopeError
 
 NAME_OF_BUNDLE = "hair-live"
@@ -91,3 +91,7 @@ app.command("forecast")(train_forecast.forecast)
 app.command("conditions")(train_conditions.conditions)
 app.command("norwood")(train_norwood.norwood)
 app.command("severity")(train_severity.severity)
+app.command("u2net")(train_u2net.u2net)
+app.command("teacher")(train_captured.teacher)
+app.command("refiner")(train_captured.refiner)
+app.command("student")(train_captured.student)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from export.errors import TrainingError
 from export.networks.live import FAINT, STRIDE, LiveNet
 from export.scenes import bald_frames, validation_frames
 from export.training import checkpoint
-from export.training.recipe import RECIPES
+from export.training.recipe import RECIPES, TrainingRecipe
 from export.training.segmenter import CURVES, SCENES
 from runtime.analysis.learned import LearnedSegmenter, padded, reduced, uncertainty_figures
 from runtime.bundles.parts import Golden, ModelCard
@@ -82,8 +82,12 @@ def bundle_segmenter(training: Path, target: Path, *, name: str, release: int, p
     return bundle
 
 
-def segmenter_part(training: Path, *, per_kind: int = 60) -> tuple[SegmenterRole, dict[str, bytes]]:
+def segmenter_part(
+    training: Path, *, per_kind: int = 60, command: str = "segmenter", recipes: Mapping[str, TrainingRecipe] = RECIPES
+) -> tuple[SegmenterRole, dict[str, bytes]]:
     """The role of the training in the folder `training`, and its files: converted, proven, measured, its trust fitted.
+
+    `command` and `recipes` are what made it: `trichoscope-export train …`.
 
     Raises:
         TrainingError, ConversionError: see there.
@@ -102,14 +106,14 @@ def segmenter_part(training: Path, *, per_kind: int = 60) -> tuple[SegmenterRole
         steps=int(state["step"]),
         seconds=round(float(history["seconds"]), 1),
         machine=f"{platform.machine()}, {os.cpu_count()} CPU cores, {'one GPU' if torch.cuda.is_available() else 'no GPU'}",
-        trained_on=_trained_on(training),
+        trained_on=trained_on(training),
         validated_on_real_labels=False,
         licence="Apache-2.0",
-        repeat=_repeat(recipe, seed, int(state["step"])),
+        repeat=_repeat(recipe, seed, int(state["step"]), command, recipes),
         limits=LIMITS,
     )
-    tested = chain(validation_frames(per_kind, TEST_SEED), bald_frames(max(2, per_kind // 3), TEST_SEED))
-    metrics = _tested(_samples(network, tested), trust, threshold, faint_threshold)
+    frames = chain(validation_frames(per_kind, TEST_SEED), bald_frames(max(2, per_kind // 3), TEST_SEED))
+    metrics = tested(_samples(network, frames), trust, threshold, faint_threshold)
     metrics |= {f"parity_{k}": v for k, v in differences.items()} | {"reliability_fit_mae": fitted["reliability_mae"]}
     golden, golden_file = segmenter_golden(model)
     role = SegmenterRole(
@@ -136,15 +140,15 @@ def segmenter_golden(model: bytes) -> tuple[Golden, bytes]:
     return golden_of(GOLDEN, model, [{INPUT: padded(reduced(frame, PREPROCESSING), INPUT_SPEC)} for frame in frames], end=END)
 
 
-def _repeat(recipe: dict[str, Any], seed: int, step: int) -> str:
+def _repeat(recipe: dict[str, Any], seed: int, step: int, command: str, recipes: Mapping[str, TrainingRecipe]) -> str:
     """The command that makes this training again."""
-    usual = RECIPES[recipe["name"]].steps if recipe["name"] in RECIPES else None
-    steps = "" if recipe["steps"] == usual else f" --steps {recipe['steps']}"
+    usual = recipes.get(recipe["name"])
+    changed = [f" --{name} {recipe[name]}" for name in ("steps", "scenes") if usual is None or recipe[name] != getattr(usual, name)]
     stopped = "" if step == recipe["steps"] else f" (stopped at step {step})"
-    return f"trichoscope-export train segmenter --recipe {recipe['name']}{steps} --seed {seed} --out TRAINING{stopped}"
+    return f"trichoscope-export train {command} --recipe {recipe['name']}{''.join(changed)} --seed {seed} --out TRAINING{stopped}"
 
 
-def _trained_on(training: Path) -> str:
+def trained_on(training: Path) -> str:
     """What the scenes were, and by which versions of the renderer; scenes of several are there where it changed in between."""
     versions = sorted({path.name.partition("-")[0] for path in (training / SCENES).glob("v*.npy")}, key=lambda v: (len(v), v))
     return f"rendered scenes of the simulated microscope ({', renderer '.join(['no real picture', *versions])})"
@@ -159,7 +163,7 @@ def _samples(network: LiveNet, frames: Iterable[RenderedFrame]) -> Iterator[Samp
         yield Sample(frame.truth.kind, soft, faintness, found.features[0].numpy(), frame.mask)
 
 
-def _tested(samples: Iterable[Sample], trust: Trust, threshold: float, faint_threshold: float) -> dict[str, float]:
+def tested(samples: Iterable[Sample], trust: Trust, threshold: float, faint_threshold: float) -> dict[str, float]:
     """Dice, rank correlation of the reliability with it, and false area, by kind, on frames that nothing was fitted to."""
     weights = np.array(trust.weights)
     rows: dict[str, list[tuple[float, float]]] = {}

@@ -15,8 +15,8 @@ from export.errors import TrainingError
 from export.training.cache import check_room
 
 NAME = "checkpoint.pt"
-MAX_BYTES = 256 << 20
-"""Far more than the weights, averages and moments of a network that a kiosk runs; what is larger is not read at all."""
+MAX_BYTES = 1 << 30
+"""More than the weights, averages and moments of the largest network that is trained here, U²-Net, 0.7 GB; what is larger is not read."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class TrainingRecipe:
-    """A training of the live segmenter.
+    """A training of a network that finds hair.
 
     Attributes:
         scenes: how many rendered scenes are learnt from; validation frames come on top, `validation_per_kind` of each kind.
@@ -18,6 +18,8 @@ class TrainingRecipe:
         ema: decay of the averaged weights that are kept in the end.
         validate_every: steps between two validations; a checkpoint is written with each.
         workers: processes that render and cut crops.
+        base_channels: of the network at half size.
+        precision: in which convolutions compute, float32 or bfloat16; weights, their averages and the loss stay in float32.
     """
 
     name: str
@@ -34,6 +36,7 @@ class TrainingRecipe:
     validate_every: int
     workers: int
     base_channels: int = 16
+    precision: str = "float32"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for checkpoints and model cards."""

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
+from typing_extensions import Self  # typing.Self needs 3.11
 
 from export.errors import TrainingError
 from export.networks.live import LiveNet
@@ -85,20 +86,27 @@ def _workers_failing(folder: Path) -> Iterator[None]:
 
 
 class SegmenterTraining:
-    """One training in one folder. Owns network, averaged network and optimiser; `run` does the rest of the steps."""
+    """One training in one folder. Owns network, averaged network and optimiser; `run` does the rest of the steps.
+
+    Trainings of other networks that find hair replace what is theirs: the network, the samples, the loss, and how a whole frame is seen.
+    """
+
+    subject = "live segmenter"
 
     def __init__(self, folder: Path, recipe: TrainingRecipe, seed: int, *, device: str = "cpu") -> None:
         self.folder, self.recipe, self.seed, self.device = folder, recipe, seed, torch.device(device)
         torch.manual_seed(seed)
-        self.network = LiveNet(recipe.base_channels).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = LiveNet(recipe.base_channels).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = self._make_network().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = self._make_network().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average.load_state_dict(self.network.state_dict())
         self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay)
         self.progress = Progress()
 
     @classmethod
-    def resumed(cls, folder: Path, *, device: str | None = None) -> SegmenterTraining:
+    def resumed(cls, folder: Path, *, device: str | None = None, **more: Any) -> Self:
         """The training whose checkpoint lies in `folder`, where it stopped; on the device that its recipe is for where none is named.
+
+        `more` is what a training of its kind takes beside.
 
         Raises:
             TrainingError: no checkpoint, or a damaged one.
@@ -106,7 +114,7 @@ class SegmenterTraining:
         state = checkpoint.load(folder)
         try:
             recipe = TrainingRecipe(**state["recipe"])
-            training = cls(folder, recipe, int(state["seed"]), device=device or device_for(recipe))
+            training = cls(folder, recipe, int(state["seed"]), device=device or device_for(recipe), **more)
             training.network.load_state_dict(state["network"])
             training.average.load_state_dict(state["average"])
             training.optimiser.load_state_dict(state["optimiser"])
@@ -145,21 +153,41 @@ class SegmenterTraining:
                     began = time.monotonic()
         return self.progress
 
-    def _batches(self, paths: list[Path], last: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    def _make_network(self) -> nn.Module:
+        """A new network; the random state is set."""
+        return LiveNet(self.recipe.base_channels)
+
+    def _dataset(self, paths: list[Path], first: int, count: int) -> Dataset[tuple[Tensor, ...]]:
+        """Samples `first` to `first + count` of the training."""
+        return CropSamples(paths, self.recipe.side, self.seed, first, count, self.recipe.overlay_share)
+
+    def _loss(self, *batch: Tensor) -> Tensor:
+        """The scalar loss of a batch of the samples."""
+        pictures, hair, gaps, marks = (part.to(self.device) for part in batch)
+        x = pictures.float().contiguous(memory_format=torch.channels_last)
+        return segmenter_loss(self.network(x), hair.float(), gaps.float(), marks)
+
+    def _whole(self, image: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """The hair that the averaged network, in evaluation mode, sees in `image`, uint8 (height, width, 3) BGR: bool (height, width)."""
+        x = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))[None]).to(self.device).float()
+        found: NDArray[np.bool_] = (self.average(x.contiguous(memory_format=torch.channels_last)).hair[0, 0] > 0).cpu().numpy()
+        return found
+
+    def _batches(self, paths: list[Path], last: int) -> Iterator[tuple[Tensor, ...]]:
         recipe = self.recipe
         first = self.progress.step * recipe.batch
-        samples = CropSamples(paths, recipe.side, self.seed, first, last * recipe.batch - first, recipe.overlay_share)
-        if len(samples) <= 0:
+        count = last * recipe.batch - first
+        if count <= 0:
             return
+        samples = self._dataset(paths, first, count)
         more: dict[str, Any] = {"multiprocessing_context": "spawn", "prefetch_factor": 4} if recipe.workers else {}
         yield from DataLoader(samples, batch_size=recipe.batch, num_workers=recipe.workers, **more)
 
-    def _step(self, pictures: Tensor, hair: Tensor, gaps: Tensor, marks: Tensor) -> float:
+    def _step(self, *batch: Tensor) -> float:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.recipe, self.progress.step)
         self.network.train()
-        x = pictures.to(self.device).float().contiguous(memory_format=torch.channels_last)
-        loss = segmenter_loss(self.network(x), hair.to(self.device).float(), gaps.to(self.device).float(), marks.to(self.device))
+        loss = self._loss(*batch)
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         slope = nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
@@ -189,8 +217,7 @@ class SegmenterTraining:
         self.average.eval()
         found: dict[str, list[float]] = {}
         for kind, image, mask in frames:
-            x = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))[None]).to(self.device).float()
-            hair = (self.average(x.contiguous(memory_format=torch.channels_last)).hair[0, 0] > 0).cpu().numpy()
+            hair = self._whole(image)
             if mask.any():
                 found.setdefault(kind, []).append(float(2 * np.sum(hair & mask) / max(1, int(hair.sum()) + int(mask.sum()))))
         dice: dict[str, float] = {kind: float(np.mean(found[kind])) for kind in KIND_SHARES if kind in found}
@@ -212,5 +239,5 @@ class SegmenterTraining:
         }
         checkpoint.save(self.folder, state)
         checkpoint.write_atomically(self.folder / HISTORY, json.dumps(history, indent=1).encode())
-        title = f"live segmenter, recipe {self.recipe.name}, seed {self.seed}: {progress.step} of {self.recipe.steps} steps"
+        title = f"{self.subject}, recipe {self.recipe.name}, seed {self.seed}: {progress.step} of {self.recipe.steps} steps"
         checkpoint.write_atomically(self.folder / CURVES, curves_svg(title, {"training": progress.loss}, dict(progress.dice)).encode())

@@ -3,7 +3,6 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from export.networks.live import MARKS, STRIDE, LiveNet, parameter_count  # noqa: E402
-from export.networks.u2netp import U2NetP  # noqa: E402
 
 pytestmark = pytest.mark.export
 
@@ -31,13 +30,3 @@ def test_a_pixel_of_the_picture_moves_the_logits_where_it_is():
     row, column = divmod(int(moved.argmax()), moved.shape[1])
     assert abs(row - 40) <= 4
     assert abs(column - 80) <= 4
-
-
-def test_u2netp_has_the_published_size_and_names():
-    network = U2NetP().eval()
-    assert parameter_count(network) == 1_131_181
-    names = set(network.state_dict())
-    assert {"stage1.rebnconvin.conv_s1.weight", "stage5.rebnconv4.conv_s1.weight", "stage1d.rebnconv1d.bn_s1.weight", "side6.bias"} <= names
-    assert "outconv.weight" in names
-    with torch.no_grad():
-        assert network(torch.zeros(1, 3, 64, 96)).shape == (1, 1, 64, 96)
