@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import cv2
 import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from export.commands import evaluate_conditions, evaluate_forecast, evaluate_norwood, evaluate_severity
+from export.commands import evaluate_conditions, evaluate_forecast, evaluate_norwood, evaluate_prompts, evaluate_severity
 from runtime.errors import TrichoscopeError
+
+if TYPE_CHECKING:
+    from export.evaluation.pairs import Frame
 
 app = typer.Typer(no_args_is_help=True, help="Compare methods over data with truth.")
 
@@ -24,44 +29,58 @@ def root() -> None:
 
 @app.command()
 def segmentation(
-    data: Annotated[Path, typer.Argument(help="Folder with NAME.jpg or NAME.png beside NAME_mask.png (bright is hair).")],
-    bundle: Annotated[list[Path] | None, typer.Option(help="Bundle to compare, again for more; the factory's where none is named.")] = None,
-    flips: Annotated[bool, typer.Option("--flips", help="Bundles look at each frame mirrored three ways as well.")] = False,
+    data: Annotated[
+        Path | None, typer.Argument(help="Folder with NAME.jpg or NAME.png beside NAME_mask.png (bright is hair); none with --rendered.")
+    ] = None,
+    bundle: Annotated[
+        list[Path] | None, typer.Option(help="Bundle, or part of one, to compare, again for more; the factory's where none is named.")
+    ] = None,
+    flips: Annotated[bool, typer.Option("--flips", help="Live networks look at each frame mirrored three ways as well.")] = False,
     prefix: Annotated[str, typer.Option(help="Only pairs whose name begins so.")] = "",
+    rendered: Annotated[int, typer.Option(min=0, max=10_000, help="Rendered frames of each kind, of unseen seeds, in place of DATA.")] = 0,
+    baselines: Annotated[bool, typer.Option(help="The published masks and our classical one, too.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object with every frame's figures instead of a table.")] = False,
     sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet of the last method's best and worst frames as PNG.")] = None,
     threads: Annotated[int, typer.Option(min=1, max=64, help="Computing threads of each method.")] = 2,
 ) -> None:
-    """Published baselines, the classical mask and bundles: F1, Jaccard, Dice, borders, centre lines, false area, time."""
+    """Published baselines, the classical mask, and of bundles and their parts each network and ensemble that is in them: F1, Jaccard,
+    Dice, borders, centre lines, false area, time. A refiner that comes alone is prompted by what was named before it.
+    """
+    from export.conversion.part import read_parts
     from export.errors import EvaluationError
     from export.evaluation import segmentation as methods
-    from export.evaluation.pairs import find_pairs
-    from runtime.analysis.learned import LearnedSegmenter
-    from runtime.bundles.reader import FACTORY, read_bundle
+    from export.evaluation.pairs import KINDS, find_pairs, paired_frames, rendered_frames
+    from export.evaluation.ways import Prompting, ways_of
+    from runtime.bundles.reader import FACTORY
 
     console = Console(stderr=True)
     cv2.setNumThreads(threads)
-    learned: list[LearnedSegmenter] = []
     try:
-        pairs = [pair for pair in find_pairs(data) if pair.name.startswith(prefix)]
-        if not pairs:
+        if (data is None) == (rendered == 0):
+            raise EvaluationError("nothing, or two things, to compare over: name either a folder with pairs or --rendered with a number")
+        pairs = [] if data is None else [pair for pair in find_pairs(data) if pair.name.startswith(prefix)]
+        if data is not None and not pairs:
             raise EvaluationError(f"{data}: no pair whose name begins with {prefix!r}: choose another --prefix")
-        compared = methods.baseline_methods()
-        for folder in bundle or ([FACTORY] if FACTORY.is_dir() else []):
-            learned.append(LearnedSegmenter(read_bundle(folder), threads=threads, flips=flips))
-            compared.append(methods.segmenter_method(learned[-1].name, learned[-1]))
-        with Progress(console=console) as bars:
-            frames = bars.add_task("frames", total=len(pairs))
-            rows = methods.evaluate(pairs, compared, advance=lambda: bars.advance(frames))
-        typer.echo(methods.as_json(rows) if as_json else methods.markdown(rows))
-        if sheet is not None:
-            methods.write_sheet(sheet, methods.sheet(pairs, compared[-1], rows[-1]))
+        with ExitStack() as stack:
+            compared = methods.baseline_methods() if baselines else []
+            prompting: Prompting | None = None
+            for folder in bundle or ([FACTORY] if FACTORY.is_dir() else []):
+                found, prompting = ways_of(read_parts(folder), stack, threads=threads, flips=flips, prompting=prompting)
+                compared += found
+            bars = stack.enter_context(Progress(console=console))
+            bar = bars.add_task("frames", total=len(pairs) or rendered * len(KINDS))
+
+            def frames() -> Iterator[Frame]:
+                return paired_frames(pairs) if pairs else rendered_frames(rendered)
+
+            rows = methods.evaluate(frames(), compared, advance=lambda: bars.advance(bar))
+            bars.stop()
+            typer.echo(methods.as_json(rows) if as_json else methods.markdown(rows))
+            if sheet is not None:
+                methods.write_sheet(sheet, methods.sheet(frames(), compared[-1], rows[-1]))
     except TrichoscopeError as problem:
         console.print(f"evaluate segmentation: {problem}", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from problem
-    finally:
-        for segmenter in learned:
-            segmenter.close()
 
 
 @app.command()
@@ -86,3 +105,4 @@ app.command("forecast")(evaluate_forecast.forecast)
 app.command("conditions")(evaluate_conditions.conditions)
 app.command("norwood")(evaluate_norwood.norwood)
 app.command("severity")(evaluate_severity.severity)
+app.command("prompts")(evaluate_prompts.prompts)

@@ -1,7 +1,8 @@
-"""Folders of image and mask pairs: NAME.jpg or NAME.png beside NAME_mask.png."""
+"""What masks are held against: folders of image and mask pairs, NAME.jpg or NAME.png beside NAME_mask.png, or rendered frames."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.errors import EvaluationError
+from export.scenes import KIND_SHARES, validation_frames
 from runtime.analysis.segmentation import Mask
 from runtime.commands.pictures import read_mask, read_picture
 from runtime.errors import PictureError
 
 MASK_SUFFIX = "_mask"
+RENDERED_SEED = 930_001
+"""Of the rendered frames: no training, validation or fit draws them."""
+KINDS = tuple(KIND_SHARES)
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
@@ -24,6 +29,16 @@ class Pair:
     name: str
     image: Path
     mask: Path
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A picture, uint8 (height, width, 3) BGR, with its true mask, bool (height, width); `kind` groups frames, "" where there are none."""
+
+    name: str
+    kind: str
+    image: NDArray[np.uint8]
+    true: Mask
 
 
 def find_pairs(folder: Path) -> list[Pair]:
@@ -62,3 +77,25 @@ def read_pair(pair: Pair, max_megapixels: float = 24.0) -> tuple[NDArray[np.uint
         return image, read_mask(pair.mask, image.shape[1], image.shape[0])
     except PictureError as problem:
         raise EvaluationError(str(problem)) from problem
+
+
+def kind_of(name: str) -> str:
+    """The kind that the name of a frame begins with ("hard_500100"), "" where it begins with none."""
+    return next((kind for kind in KINDS if name.startswith((f"{kind}_", f"{kind}-"))), "")
+
+
+def paired_frames(pairs: Sequence[Pair]) -> Iterator[Frame]:
+    """The frames of pairs of files.
+
+    Raises:
+        EvaluationError: see `read_pair`.
+    """
+    for pair in pairs:
+        image, true = read_pair(pair)
+        yield Frame(pair.name, kind_of(pair.name), image, true)
+
+
+def rendered_frames(per_kind: int) -> Iterator[Frame]:
+    """`per_kind` rendered frames of each of KINDS, from seeds that nothing was trained or fitted on; hair that counts is true."""
+    for number, frame in enumerate(validation_frames(per_kind, RENDERED_SEED)):
+        yield Frame(f"{frame.truth.kind}-{number % per_kind:04d}", frame.truth.kind, frame.image, frame.mask)

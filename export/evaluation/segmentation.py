@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from export.errors import EvaluationError
 from export.evaluation.baselines import black_hat, contrast_stretching, otsu
-from export.evaluation.pairs import Pair, read_pair
+from export.evaluation.pairs import KINDS, Frame, kind_of
 from export.evaluation.scores import MaskScore, score
 from runtime.analysis.classical import ClassicalSegmenter
 from runtime.analysis.segmentation import Mask, Segmentation, Segmenter
@@ -57,6 +57,14 @@ class Row:
             figures[name] = float(np.mean(values)) if values else None
         return figures | {"ms": float(np.median(self.ms))}
 
+    def dice_by_kind(self) -> dict[str, float]:
+        """Mean Dice over the frames with hair of each kind that names begin with."""
+        found: dict[str, list[float]] = {}
+        for name, scored in self.scores.items():
+            if (kind := kind_of(name)) and scored.dice is not None:
+                found.setdefault(kind, []).append(scored.dice)
+        return {kind: float(np.mean(found[kind])) for kind in KINDS if kind in found}
+
 
 def segmenter_method(name: str, segmenter: Segmenter) -> Method:
     """A segmenter as a method."""
@@ -78,34 +86,36 @@ def baseline_methods() -> list[Method]:
     ]
 
 
-def evaluate(pairs: Sequence[Pair], methods: Sequence[Method], advance: Callable[[], None] = lambda: None) -> list[Row]:
-    """Every method over every pair; the frame that comes first is also run once untimed, to warm up.
+def evaluate(frames: Iterable[Frame], methods: Sequence[Method], advance: Callable[[], None] = lambda: None) -> list[Row]:
+    """Every method over every frame; the frame that comes first is also run once untimed, to warm up.
 
     Raises:
         EvaluationError: nothing to compare, or a pair that cannot be read or whose sizes differ.
     """
-    if not pairs or not methods:
-        raise EvaluationError("nothing to compare: name a folder with pairs and at least one method")
     rows = [Row(method.name, {}, []) for method in methods]
-    for index, pair in enumerate(pairs):
-        image, true = read_pair(pair)
+    for index, frame in enumerate(frames):
         for method, row in zip(methods, rows, strict=True):
             if index == 0:
-                method.mask_of(image)
+                method.mask_of(frame.image)
             began = time.perf_counter()
-            found = method.mask_of(image)
+            found = method.mask_of(frame.image)
             row.ms.append((time.perf_counter() - began) * 1e3)
-            row.scores[pair.name] = score(found, true)
+            row.scores[frame.name] = score(found, frame.true)
         advance()
+    if not rows or not rows[0].scores:
+        raise EvaluationError("nothing to compare: name a folder with pairs and at least one method")
     return rows
 
 
 def markdown(rows: Sequence[Row]) -> str:
     """The summaries as a Markdown table."""
-    lines = ["| " + " | ".join(HEADINGS) + " |", "|" + " --- |" * len(HEADINGS)]
+    kinds = list(rows[0].dice_by_kind()) if rows else []
+    headings = (*HEADINGS, *(f"Dice {kind}" for kind in kinds))
+    lines = ["| " + " | ".join(headings) + " |", "|" + " --- |" * len(headings)]
     for row in rows:
-        s = row.summary()
+        s, by_kind = row.summary(), row.dice_by_kind()
         cells = [row.method, str(s["frames"]), *(_number(s[k]) for k in ("f1", *FIELDS[:5])), _percent(s["false_area"]), f"{s['ms']:.1f}"]
+        cells += [_number(by_kind.get(kind)) for kind in kinds]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -120,23 +130,27 @@ def _percent(value: float | int | None) -> str:
 
 def as_json(rows: Sequence[Row]) -> str:
     """Everything that was measured, frame by frame, as one JSON object."""
-    methods = {row.method: {"summary": row.summary(), "frames": {n: vars(s) for n, s in row.scores.items()}} for row in rows}
+    methods = {
+        row.method: {"summary": row.summary(), "dice_by_kind": row.dice_by_kind(), "frames": {n: vars(s) for n, s in row.scores.items()}}
+        for row in rows
+    }
     return json.dumps({"schema": "trichoscope/segmentation-evaluation/1", "methods": methods}, allow_nan=False)
 
 
-def sheet(pairs: Sequence[Pair], method: Method, row: Row, count: int = 3) -> NDArray[np.uint8]:
+def sheet(frames: Iterable[Frame], method: Method, row: Row, count: int = 3) -> NDArray[np.uint8]:
     """The `count` worst and best frames of a method, uint8 BGR: picture, and picture with missed hair blue and false hair red."""
-    order = sorted(pairs, key=lambda pair: _merit(row.scores[pair.name]))
+    order = sorted(row.scores, key=lambda name: _merit(row.scores[name]))
     chosen = order if len(order) <= 2 * count else [*order[:count], *order[-count:]]
-    return np.concatenate([_cell(pair, method, row.scores[pair.name]) for pair in chosen])
+    cells = {frame.name: _cell(frame, method, row.scores[frame.name]) for frame in frames if frame.name in chosen}
+    return np.concatenate([cells[name] for name in chosen])
 
 
 def _merit(found: MaskScore) -> float:
     return 1 - (found.false_area or 0.0) if found.dice is None else found.dice
 
 
-def _cell(pair: Pair, method: Method, found: MaskScore) -> NDArray[np.uint8]:
-    image, true = read_pair(pair)
+def _cell(frame: Frame, method: Method, found: MaskScore) -> NDArray[np.uint8]:
+    image, true = frame.image, frame.true
     mask = method.mask_of(image)
     shown = image.copy()
     shown[mask & true] = (shown[mask & true] * 0.45 + np.array([40, 130, 40])).astype(np.uint8)
@@ -145,7 +159,7 @@ def _cell(pair: Pair, method: Method, found: MaskScore) -> NDArray[np.uint8]:
     height = min(max(round(image.shape[0] * CELL_WIDTH / image.shape[1]), LOWEST_CELL), HIGHEST_CELL)
     cells = [cv2.resize(part, (CELL_WIDTH, height), interpolation=cv2.INTER_AREA) for part in (image, shown)]
     both = np.concatenate(cells, 1)
-    text = f"{pair.name}  {method.name}  {_merit(found):.3f}"
+    text = f"{frame.name}  {method.name}  {_merit(found):.3f}"
     for colour, thick in ((0, 3), (255, 1)):
         cv2.putText(both, text, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (colour,) * 3, thick, cv2.LINE_AA)
     return np.asarray(both, np.uint8)

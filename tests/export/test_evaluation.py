@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from export.cli import app
 from export.errors import EvaluationError
 from export.evaluation.baselines import black_hat, contrast_stretching, otsu
-from export.evaluation.pairs import find_pairs
+from export.evaluation.pairs import find_pairs, paired_frames
 from export.evaluation.scores import score
 from export.evaluation.segmentation import Method, evaluate, sheet
 from tests.runtime.bundle_samples import write_sample
@@ -107,9 +107,9 @@ def test_strips_are_compared_and_shown(tmp_path, shape):
     image[4:10, 4:10], mask[4:10, 4:10] = 20, 255
     cv2.imwrite(str(tmp_path / "strip.png"), image)
     cv2.imwrite(str(tmp_path / "strip_mask.png"), mask)
-    (pair,) = find_pairs(tmp_path)
+    frames = list(paired_frames(find_pairs(tmp_path)))
     method = Method("black-hat", black_hat)
-    picture = sheet([pair], method, evaluate([pair], [method])[0])
+    picture = sheet(frames, method, evaluate(frames, [method])[0])
     assert 24 <= picture.shape[0] <= 1680
     assert picture.shape[1:] == (840, 3)
 
