@@ -40,10 +40,16 @@ class CombinationOption(str, Enum):
 
 def sam(
     checkpoint: Annotated[Path, typer.Argument(help="PyTorch's or a safetensors file; nothing in it is run.")],
-    out: Annotated[Path, typer.Option(help="A folder for the part of a bundle, or NAME.onnx for NAME.encoder.onnx and NAME.decoder.onnx.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="A folder for the part of a bundle; or NAME.onnx: NAME.encoder.onnx and NAME.decoder.onnx, for other programs."),
+    ],
     kind: Annotated[KindOption, typer.Option(help="auto tells it from the names; MobileSAM alone fits into a bundle.")] = KindOption.auto,
     precision: Annotated[
-        PrecisionOption, typer.Option(help="fp16: of a part, the encoder as well; of two files, both of them.")
+        PrecisionOption,
+        typer.Option(
+            help="fp16: of two files, both; of a part, the encoder beside that in fp32, which captures are refined with all the same."
+        ),
     ] = PrecisionOption.fp32,
     side: Annotated[int, typer.Option(help="Of the square picture, px; below 1024, faster and coarser, for MobileSAM alone.")] = 1024,
     combination: Annotated[CombinationOption, typer.Option(help="Of its mask and the one that prompted.")] = CombinationOption.both,

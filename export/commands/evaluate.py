@@ -50,7 +50,7 @@ def segmentation(
     from export.errors import EvaluationError
     from export.evaluation import segmentation as methods
     from export.evaluation.pairs import KINDS, find_pairs, paired_frames, rendered_frames
-    from export.evaluation.ways import Prompting, ways_of
+    from export.evaluation.ways import Prompting, name_of, ways_of
     from runtime.bundles.reader import FACTORY
 
     console = Console(stderr=True)
@@ -65,7 +65,9 @@ def segmentation(
             compared = methods.baseline_methods() if baselines else []
             prompting: Prompting | None = None
             for folder in bundle or ([FACTORY] if FACTORY.is_dir() else []):
-                found, prompting = ways_of(read_parts(folder), stack, threads=threads, flips=flips, prompting=prompting)
+                read = read_parts(folder)
+                name = name_of(folder, read)
+                found, prompting = ways_of(read, stack, name=name, threads=threads, flips=flips, prompting=prompting)
                 compared += found
             bars = stack.enter_context(Progress(console=console))
             bar = bars.add_task("frames", total=len(pairs) or rendered * len(KINDS))

@@ -22,6 +22,7 @@ def conditions(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint, with its recipe and seed.")] = False,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Another seed is another training.")] = 1,
     steps: Annotated[int, typer.Option(min=0, help="Another number of steps than the recipe's; 0 keeps it.")] = 0,
+    more: Annotated[int, typer.Option(min=0, help="So many steps after the recipe, from half its peak; also of a finished one.")] = 0,
     backbone: Annotated[str, typer.Option(help="small, densenet169 or efficientformerv2_s0; the recipe's where empty.")] = "",
     ordinal: Annotated[bool, typer.Option("--ordinal", help="Cumulative logits: grades are in order.")] = False,
     weights: Annotated[Path | None, typer.Option(help="State dict of the backbone by timm's names, to begin with.")] = None,
@@ -54,11 +55,15 @@ def conditions(
             raise TrainingError(f"{backbone!r} is no backbone: choose {', '.join(SIZES)}")
         usual = RECIPES[recipe]
         chosen = dataclasses.replace(
-            usual, steps=steps or usual.steps, backbone=backbone or usual.backbone, ordinal=ordinal or usual.ordinal
+            usual,
+            steps=(steps or usual.steps) + more,
+            more=more,
+            backbone=backbone or usual.backbone,
+            ordinal=ordinal or usual.ordinal,
         )
         torch.set_num_threads(max(1, os.cpu_count() or 2))
         if resume:
-            training = ConditionsTraining.resumed(out)
+            training = ConditionsTraining.resumed(out, more=more)
         elif (out / NAME).exists():
             raise TrainingError(f"{out / NAME}: a training is here already: --resume it, or name another folder with --out")
         else:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-import os
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from runtime.errors import TrichoscopeError
+from export.commands.training_run import PART, TrainingCommand
 
-PART, ALONE = "part", "u2net.onnx"
+ALONE = "u2net.onnx"
 
 
 class Size(str, Enum):
@@ -38,53 +35,14 @@ def u2net(
     ] = 0,
 ) -> None:
     """Train U²-Net and write it as a teacher; where it is too large for a bundle, as a network alone."""
-    from export.training.process import set_up
+    with TrainingCommand("u2net", out) as command:
+        from export.training.u2net import RECIPES, U2NetTraining, recipe_for
 
-    set_up()
-    # heavy, and wanted by this command alone
-    import torch
-
-    from export.conversion.part import check_part_target
-    from export.errors import TrainingError
-    from export.training.checkpoint import NAME
-    from export.training.segmenter import Watcher, device_for
-    from export.training.u2net import RECIPES, U2NetTraining, recipe_for
-
-    console = Console(stderr=True)
-    try:
-        check_part_target(out / PART)
-        if recipe not in RECIPES:
-            raise TrainingError(f"{recipe!r} is no recipe: choose {', '.join(RECIPES)}")
-        chosen = recipe_for(recipe, "full" if size is Size.full else "small")
-        chosen = dataclasses.replace(chosen, steps=steps or chosen.steps)
-        torch.set_num_threads(max(1, os.cpu_count() or 2))
-        if resume:
-            training = U2NetTraining.resumed(out)
-        elif (out / NAME).exists():
-            raise TrainingError(f"{out / NAME}: a training is here already: --resume it, or name another folder with --out")
-        else:
-            training = U2NetTraining(out, chosen, seed, device=device_for(chosen))
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-        )
-        with Progress(*columns, console=console) as bars:
-            scenes = bars.add_task("scenes", total=training.recipe.scenes, note="")
-            done = bars.add_task("steps", total=training.recipe.steps, completed=training.progress.step, note="")
-            training.run(
-                Watcher(
-                    scenes=lambda n: bars.advance(scenes, n),
-                    step=lambda step, loss: bars.update(done, completed=step, note=f"loss {loss:.3f}"),
-                    validated=lambda step, dice: console.print(f"step {step}: Dice " + ", ".join(f"{k} {v:.3f}" for k, v in dice.items())),
-                )
-            )
-        told = _written(out, per_kind or (6 if training.recipe.name == "smoke" else 20), console)
-    except TrichoscopeError as problem:
-        console.print(f"train u2net: {problem}", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from problem
+        sized = {name: recipe_for(name, "full" if size is Size.full else "small") for name in RECIPES}
+        chosen = command.chosen(sized, recipe, resume=resume, steps=steps, scenes=0)
+        training = command.training(U2NetTraining, chosen, seed)
+        command.run(training, then="converting")
+        told = _written(out, per_kind or (6 if training.recipe.name == "smoke" else 20), command.console)
     typer.echo(told)
 
 
@@ -108,7 +66,7 @@ def _written(out: Path, per_kind: int, console: Console) -> str:
         u2net_parity(network, model)
         write_atomically(out / ALONE, model)
         return f"{out / ALONE}: {len(model) / 1e6:.0f} MB"
-    console.print("converting, and measuring on rendered frames that the training never saw")
+    console.print("measuring on rendered frames that the training never saw")
     part = trained_part(out, per_kind=per_kind)
     write_part(out / PART, part)
     dice = ", ".join(f"{name.removeprefix('dice_')} {value:.3f}" for name, value in part.role.metrics.items() if name.startswith("dice_"))

@@ -190,9 +190,10 @@ def _repeat(recipe: dict[str, Any], seed: int, step: int) -> str:
     usual = RECIPES.get(recipe["name"])
     options = ""
     if usual is not None:
-        for key, option in (("steps", "steps"), ("backbone", "backbone")):
-            if recipe[key] != getattr(usual, key):
-                options += f" --{option} {recipe[key]}"
+        steps, more = recipe["steps"] - recipe.get("more", 0), recipe.get("more", 0)
+        for option, value, usually in (("steps", steps, usual.steps), ("more", more, 0), ("backbone", recipe["backbone"], usual.backbone)):
+            if value != usually:
+                options += f" --{option} {value}"
         if recipe["ordinal"] != usual.ordinal:
             options += " --ordinal"
     stopped = "" if step == recipe["steps"] else f" (stopped at step {step})"

@@ -1,7 +1,8 @@
 """A checkpoint of the SAM family as a refiner of kind "points": encoder and decoder as ONNX, proven against PyTorch, with golden data.
 
 The checkpoint is the user's: of SAM by the names of the `segment-anything` package, or of MobileSAM by those of its own. A bundle's
-files are at most MAX_FILE_BYTES, which MobileSAM alone keeps; the pair of larger kinds can be had as two files for the workstation.
+files are at most MAX_FILE_BYTES, which MobileSAM alone keeps. The pair of larger kinds can be had as two files, which are for other
+programs: nothing here runs a refiner that is in no bundle.
 """
 
 from __future__ import annotations
@@ -106,7 +107,8 @@ def check_size(kind: Kind, *, bundled: bool) -> None:
     if bundled and size > MAX_FILE_BYTES:
         raise ConversionError(
             f"{kind}: its encoder has {size / 1e6:.0f} MB of weights (half of it as fp16), a file of a bundle has at most "
-            f"{MAX_FILE_BYTES / 1e6:.0f} MB: convert MobileSAM for a bundle, or name --out NAME.onnx for the pair alone"
+            f"{MAX_FILE_BYTES / 1e6:.0f} MB: convert MobileSAM for a bundle, or name --out NAME.onnx for the pair alone, which other "
+            "programs can run and this one does not"
         )
 
 

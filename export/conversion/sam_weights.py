@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from export.conversion.loading import MAX_BYTES, PREFIXES, load_state
+from export.conversion.loading import MAX_BYTES, PREFIXES, RETRAIN, load_state
 from export.errors import ConversionError
 from export.networks.sam.model import SIDE, Kind, Sam, kind_of, shapes_of
 from export.networks.sam.tiny_vit import UNUSED
@@ -20,6 +20,8 @@ LEFT_OUT = (*(f"image_encoder.{name}" for name in UNUSED), "pixel_mean", "pixel_
 """Beginnings of names that checkpoints have and nothing uses: MobileSAM's classifier, and what pictures are normalised by."""
 TABLES = ("attention_bias_idxs", ".ab")
 """Ends of names of what is computed from the rest."""
+COUNTED = "num_batches_tracked"
+"""End of names of whole numbers: of a batch norm."""
 LEAST_SIDE = 256
 BLOCK = 1 << 20
 
@@ -63,6 +65,7 @@ def read_checkpoint(path: Path, *, kind: Kind | None = None, side: int = SIDE) -
         raise ConversionError(f"{path}: it is of the kind {found}, not {kind}: take --kind {found}, or another checkpoint")
     check_side(found, side)
     _check_fit(state, found, str(path))
+    _check_numbers(state, str(path))
     # made without memory and given the tensors of the file: the larger kinds would take it twice
     with torch.device("meta"):
         network = Sam(found, side=side)
@@ -99,8 +102,16 @@ def _check_fit(state: Mapping[str, Tensor], kind: Kind, where: str) -> None:
             if names
         )
         raise ConversionError(f"{where}: nearly a checkpoint of {kind}, and none ({told}): take one of SAM or MobileSAM as published")
+
+
+def _check_numbers(state: Mapping[str, Tensor], where: str) -> None:
+    """Whether all weights are plain numbers: the network takes the tensors of the file as they are, whole or complex ones too."""
     for name, tensor in state.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        whole = name.endswith(COUNTED)
+        if tensor.layout != torch.strided or tensor.is_complex() or tensor.is_floating_point() == whole:
+            kind = str(tensor.dtype if tensor.layout == torch.strided else tensor.layout).removeprefix("torch.")
+            raise ConversionError(f"{where}: weights that are no plain numbers ({name} is {kind}): {RETRAIN}")
+        if not whole and not bool(torch.isfinite(tensor.float()).all()):
             raise ConversionError(f"{where}: {name} holds NaN or infinity: take another checkpoint")
 
 

@@ -13,10 +13,11 @@ import numpy as np
 import torch
 
 from device.simulated.scene import RenderedFrame, render_frame
+from export.conversion.evidence import teacher_evidence
 from export.conversion.golden import golden_of
 from export.conversion.joined import parity, teacher_onnx
 from export.conversion.onnx_graph import INPUT
-from export.conversion.part import RolePart
+from export.conversion.part import RolePart, as_bundle
 from export.conversion.segmenter import (
     END,
     FIT_SEED,
@@ -45,6 +46,8 @@ from runtime.inference.onnx import OnnxBackend
 
 MODEL, GOLDEN = "teacher.onnx", "teacher.golden.npz"
 FAINT = 2  # channel of the marks
+EVIDENCE_SHARE = 3
+"""Of the frames: each is looked at by two networks and measured twice to decide whether the teacher is used."""
 DESCRIPTION = (
     "Finds hair in captured fields: a U-Net of dense convolutions that corrects the live network's maps, which it holds in itself; "
     "the teacher of the live network."
@@ -84,7 +87,8 @@ def teacher_part(training: Path, live: Bundle, *, per_kind: int = 60) -> RolePar
 
     Args:
         live: the bundle whose live network was corrected.
-        per_kind: rendered frames of each kind that thresholds and trust are fitted to; as many others are tested on.
+        per_kind: rendered frames of each kind that thresholds and trust are fitted to; as many others are tested on, and on a third as
+            many it is decided whether it is used.
 
     Raises:
         TrainingError, ConversionError: see there.
@@ -113,12 +117,14 @@ def teacher_part(training: Path, live: Bundle, *, per_kind: int = 60) -> RolePar
         threshold=threshold,
         faint_threshold=faint_threshold,
         trust=trust,
-        metrics={key: round(value, 7) for key, value in metrics.items()},
     )
     content = {MODEL: model, GOLDEN: golden_file}
     if (training / CURVES).is_file():
         content[f"teacher.{CURVES}"] = (training / CURVES).read_bytes()
-    return RolePart("teacher", role, content)
+    use, found = teacher_evidence(as_bundle(RolePart("teacher", role, content)), live, per_kind=max(2, per_kind // EVIDENCE_SHARE))
+    metrics |= found
+    decided = role.model_copy(update={"use": use, "metrics": {key: round(value, 7) for key, value in metrics.items()}})
+    return RolePart("teacher", decided, content)
 
 
 def looked_at(model: bytes, frames: Iterable[RenderedFrame]) -> Iterator[Sample]:

@@ -1,7 +1,9 @@
 """A U²-Net as a graph that takes camera pictures as they are, and as a teacher: of a training of ours, or of a public checkpoint.
 
 Public checkpoints (u2net.pth, u2netp.pth) hold a state dict; it is read by the weights-only unpickler, its size is told from its
-shapes, and nothing in it is run. A U²-Net says where hair is and nothing of centre lines, openings and faint hair: its `marks` are 0.
+shapes, and nothing in it is run. A U²-Net says where hair is and nothing of centre lines, openings and faint hair: its `marks` are 0,
+and the role says so, so that the live mask's stand. It is made without a live network to hold it against, so nothing says that it is
+better on captures, and `use` is False; `evaluate segmentation` shows how it does beside one.
 """
 
 from __future__ import annotations
@@ -245,6 +247,7 @@ def u2net_part(network: U2Net, card: ModelCard, *, per_kind: int, more: dict[str
         threshold=THRESHOLD,
         faint_threshold=NEVER_FAINT,
         trust=trust,
+        marks=False,
         metrics={key: round(value, 7) for key, value in metrics.items()},
     )
     return RolePart("teacher", role, {MODEL: model, GOLDEN: golden_file, **(more or {})})

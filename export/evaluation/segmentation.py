@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -17,11 +17,11 @@ from export.evaluation.baselines import black_hat, contrast_stretching, otsu
 from export.evaluation.pairs import KINDS, Frame, kind_of
 from export.evaluation.scores import MaskScore, score
 from runtime.analysis.classical import ClassicalSegmenter
-from runtime.analysis.segmentation import Mask, Segmentation, Segmenter
+from runtime.analysis.segmentation import Mask, Segmentation, Segmenter, given_mask
 from runtime.commands.files import write_png
 from runtime.errors import TrichoscopeError
 
-MaskOf = Callable[[NDArray[np.uint8]], Mask]
+MaskOf = Callable[[NDArray[np.uint8]], Mask | Segmentation]
 FIELDS = ("dice", "jaccard", "f1_2px", "boundary_f1", "centre_recall", "false_area")
 HEADINGS = ("method", "frames", "F1", "Dice", "Jaccard", "F1 in 2 px", "boundary F1", "centre-line recall", "false area", "ms a frame")
 CELL_WIDTH, LOWEST_CELL, HIGHEST_CELL = 420, 24, 1680  # px; strips are squeezed
@@ -29,19 +29,35 @@ CELL_WIDTH, LOWEST_CELL, HIGHEST_CELL = 420, 24, 1680  # px; strips are squeezed
 
 @dataclass(frozen=True)
 class Method:
-    """A named way to a mask."""
+    """A named way to a mask, or to a segmentation that also says what was passed over for it."""
 
     name: str
     mask_of: MaskOf
 
+    def found(self, image: NDArray[np.uint8]) -> Segmentation:
+        """What it finds in `image`, uint8 (height, width, 3) BGR."""
+        answer = self.mask_of(image)
+        return answer if isinstance(answer, Segmentation) else given_mask(answer)
+
 
 @dataclass(frozen=True)
 class Row:
-    """One method over all frames: every frame's score, and the milliseconds that each took."""
+    """One method over all frames: every frame's score, the milliseconds that each took, and why another mask than it names stands.
+
+    Attributes:
+        passed_over: by the frame's name, the reason why a better mask was not had, so that the one before it was scored.
+    """
 
     method: str
     scores: dict[str, MaskScore]
     ms: list[float]
+    passed_over: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """The method's name, and on how many frames it passed a better mask over."""
+        count = len(self.passed_over)
+        return f"{self.method} ({count} of {len(self.scores)} passed over)" if count else self.method
 
     def summary(self) -> dict[str, float | int | None]:
         """Pooled F1 over all pixels, the mean over frames of the rest, median milliseconds; None where no frame has the figure."""
@@ -68,12 +84,7 @@ class Row:
 
 def segmenter_method(name: str, segmenter: Segmenter) -> Method:
     """A segmenter as a method."""
-
-    def mask_of(image: NDArray[np.uint8]) -> Mask:
-        found: Segmentation = segmenter.segment(image)
-        return found.mask
-
-    return Method(name, mask_of)
+    return Method(name, segmenter.segment)
 
 
 def baseline_methods() -> list[Method]:
@@ -90,17 +101,22 @@ def evaluate(frames: Iterable[Frame], methods: Sequence[Method], advance: Callab
     """Every method over every frame; the frame that comes first is also run once untimed, to warm up.
 
     Raises:
-        EvaluationError: nothing to compare, or a pair that cannot be read or whose sizes differ.
+        EvaluationError: nothing to compare, two methods of one name, or a pair that cannot be read or whose sizes differ.
     """
+    names = [method.name for method in methods]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise EvaluationError(f"two methods are called {twice[0]!r}: name each bundle once, and parts in folders of different names")
     rows = [Row(method.name, {}, []) for method in methods]
     for index, frame in enumerate(frames):
         for method, row in zip(methods, rows, strict=True):
             if index == 0:
-                method.mask_of(frame.image)
+                method.found(frame.image)
             began = time.perf_counter()
-            found = method.mask_of(frame.image)
+            found = method.found(frame.image)
             row.ms.append((time.perf_counter() - began) * 1e3)
-            row.scores[frame.name] = score(found, frame.true)
+            row.scores[frame.name] = score(found.mask, frame.true)
+            if found.passed_over is not None:
+                row.passed_over[frame.name] = found.passed_over
         advance()
     if not rows or not rows[0].scores:
         raise EvaluationError("nothing to compare: name a folder with pairs and at least one method")
@@ -114,7 +130,7 @@ def markdown(rows: Sequence[Row]) -> str:
     lines = ["| " + " | ".join(headings) + " |", "|" + " --- |" * len(headings)]
     for row in rows:
         s, by_kind = row.summary(), row.dice_by_kind()
-        cells = [row.method, str(s["frames"]), *(_number(s[k]) for k in ("f1", *FIELDS[:5])), _percent(s["false_area"]), f"{s['ms']:.1f}"]
+        cells = [row.title, str(s["frames"]), *(_number(s[k]) for k in ("f1", *FIELDS[:5])), _percent(s["false_area"]), f"{s['ms']:.1f}"]
         cells += [_number(by_kind.get(kind)) for kind in kinds]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -131,7 +147,12 @@ def _percent(value: float | int | None) -> str:
 def as_json(rows: Sequence[Row]) -> str:
     """Everything that was measured, frame by frame, as one JSON object."""
     methods = {
-        row.method: {"summary": row.summary(), "dice_by_kind": row.dice_by_kind(), "frames": {n: vars(s) for n, s in row.scores.items()}}
+        row.method: {
+            "summary": row.summary(),
+            "dice_by_kind": row.dice_by_kind(),
+            "passed_over": row.passed_over,
+            "frames": {n: vars(s) for n, s in row.scores.items()},
+        }
         for row in rows
     }
     return json.dumps({"schema": "trichoscope/segmentation-evaluation/1", "methods": methods}, allow_nan=False)
@@ -151,7 +172,7 @@ def _merit(found: MaskScore) -> float:
 
 def _cell(frame: Frame, method: Method, found: MaskScore) -> NDArray[np.uint8]:
     image, true = frame.image, frame.true
-    mask = method.mask_of(image)
+    mask = method.found(image).mask
     shown = image.copy()
     shown[mask & true] = (shown[mask & true] * 0.45 + np.array([40, 130, 40])).astype(np.uint8)
     shown[~mask & true] = (255, 60, 0)

@@ -1,6 +1,6 @@
 """The training of our own promptable refiner: the thick network with planes of prompts, several masks, and an IoU predicted for each.
 
-Prompts are those of Algorithm 1 and its variants, mostly from the live network's masks, which is where they come from at work, and else
+Prompts are those of Algorithm 1 and its variants, equally often, mostly from the live network's masks, as at work, and else
 from the true mask; some are left out, so that few suffice. Of several masks the best one learns most, as in "Segment Anything"
 (Kirillov 2023, 3): a doubtful hair may be in one and not in another. It begins with the weights of a teacher where one is given.
 """
@@ -27,25 +27,29 @@ from export.training.recipe import TrainingRecipe
 from export.training.samples import CropSamples
 from export.training.segmenter import SegmenterTraining
 from export.training.teacher import TeacherSamples
-from runtime.refining.prompts import DEFAULT, VARIANTS, Prompts, automatic_prompts, prompt_maps
+from runtime.refining.prompts import VARIANTS, Prompts, automatic_prompts, prompt_maps
 
-CPU = TrainingRecipe("cpu", 3000, 5, 256, 8, 4000, 1e-3, 100, 1e-2, 0.25, 0.998, 500, 1, base_channels=32, precision="bfloat16")
+CPU = TrainingRecipe("cpu", 3000, 5, 256, 8, 8000, 3e-3, 200, 1e-2, 0.25, 0.999, 1000, 1, base_channels=16, precision="bfloat16")
 GPU = TrainingRecipe("gpu", 6000, 40, 320, 48, 16_000, 2e-3, 500, 1e-2, 0.25, 0.9995, 1000, 12, base_channels=40)
 SMOKE = TrainingRecipe("smoke", 6, 1, 64, 2, 8, 2e-3, 2, 1e-2, 0.25, 0.5, 4, 0, base_channels=8)
 RECIPES = {recipe.name: recipe for recipe in (CPU, GPU, SMOKE)}
 
 MASKS = 3
 LIVE_THRESHOLD = 0.5  # from which a pixel of the live map is hair to prompts
-FROM_TRUTH, USUAL, NONE_AT_ALL = 0.3, 0.6, 0.03  # shares of crops: prompted by the true mask, by the usual variant, by nothing
+FROM_TRUTH, NONE_AT_ALL = 0.3, 0.03  # shares of crops: prompted by the true mask, by nothing
 FEWEST = 0.2  # of the prompts, in the crops that keep fewest
 OTHERS_WEIGHT = 0.1  # of the mean over all masks beside the best one: none is to be forgotten
 IOU_WEIGHT = 0.3
+UNSEEN = 0.5
+"""Share of the pictures whose live maps are withheld. Shown them always, the network has little to learn from a picture that the live
+network has not said already, and learns to trust that one alone: a teacher trained so was as good as the live network, and no better."""
+APART = 0.5  # logits by which the first and the last mask differ from the teacher's at the beginning
 
 
 def drawn_prompts(truth: NDArray[np.bool_], live: NDArray[np.bool_], rng: np.random.Generator) -> Prompts:
     """The prompts of one crop. Both masks are bool (side, side)."""
     mask = truth if rng.random() < FROM_TRUTH else live
-    variant = DEFAULT if rng.random() < USUAL else VARIANTS[int(rng.integers(len(VARIANTS)))]
+    variant = VARIANTS[int(rng.integers(len(VARIANTS)))]  # all alike: else the usual one would win the ablation for being the usual one
     prompts = automatic_prompts(mask, variant=variant, seed=int(rng.integers(2**31)))
     share = 0.0 if rng.random() < NONE_AT_ALL else float(rng.uniform(FEWEST, 1))
     kept = rng.random(len(prompts)) < share
@@ -115,7 +119,9 @@ class RefinerTraining(SegmenterTraining):
                 begin_with(network, teacher)
 
     def _make_network(self) -> nn.Module:
-        return ThickNet(self.recipe.base_channels, prompts=PROMPTS, masks=MASKS)
+        network = ThickNet(self.recipe.base_channels, prompts=PROMPTS, masks=MASKS)
+        _apart(network)
+        return network
 
     def _dataset(self, paths: list[Path], first: int, count: int) -> Dataset[tuple[Tensor, ...]]:
         crops = CropSamples(paths, self.recipe.side, self.seed, first, count, self.recipe.overlay_share)
@@ -124,6 +130,8 @@ class RefinerTraining(SegmenterTraining):
     def _loss(self, *batch: Tensor) -> Tensor:
         pictures, hair, gaps, marks, live, live_marks, points = (part.to(self.device) for part in batch)
         x = pictures.float().contiguous(memory_format=torch.channels_last)
+        unseen = (torch.rand(len(x), 1, 1, 1) < UNSEEN).to(self.device)  # the random state is the step's
+        live, live_marks = (torch.where(unseen, maps.new_tensor(0.5), maps) for maps in (live, live_marks))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
             found = self.network(x, live, live_marks, points)
         line = functional.interpolate(marks[:, LINE : LINE + 1], scale_factor=2.0, mode="nearest")
@@ -140,7 +148,8 @@ class RefinerTraining(SegmenterTraining):
 
 
 def begin_with(network: ThickNet, training: Path) -> None:
-    """Give `network` the averaged weights of the teacher trained in `training`: prompts mean nothing yet, and all masks are its mask.
+    """Give `network` the averaged weights of the teacher trained in `training`: prompts mean nothing yet, and the masks are
+    its mask, a little wider and narrower.
 
     Raises:
         TrainingError: no such checkpoint, or one of another width.
@@ -158,3 +167,12 @@ def begin_with(network: ThickNet, training: Path) -> None:
         raise TrainingError(f"{training}: not the training of a teacher: name another with --teacher")
     if network.points is not None:
         nn.init.zeros_(network.points.weight)
+    _apart(network)
+
+
+@torch.no_grad()
+def _apart(network: ThickNet) -> None:
+    """Make the masks a little wider and narrower than each other: of masks all alike one would be the best, and learn, by chance."""
+    bias = network.hair.bias
+    if bias is not None:
+        bias += torch.linspace(-APART, APART, network.count).repeat_interleave(bias.numel() // network.count)

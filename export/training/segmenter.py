@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +31,7 @@ from export.training.curves import curves_svg
 from export.training.losses import segmenter_loss
 from export.training.recipe import TrainingRecipe
 from export.training.samples import CropSamples
+from export.training.sources import SOURCES, check_sources
 
 LOG_EVERY = 25
 HISTORY, CURVES, SCENES = "history.json", "curves.svg", "scenes"
@@ -89,6 +90,9 @@ class SegmenterTraining:
     """One training in one folder. Owns network, averaged network and optimiser; `run` does the rest of the steps.
 
     Trainings of other networks that find hair replace what is theirs: the network, the samples, the loss, and how a whole frame is seen.
+
+    Attributes:
+        sources: SHA-256 of each network that it learns from, by the name of the option that names it; kept in the checkpoint.
     """
 
     subject = "live segmenter"
@@ -101,17 +105,23 @@ class SegmenterTraining:
         self.average.load_state_dict(self.network.state_dict())
         self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay)
         self.progress = Progress()
+        self.sources: dict[str, str] = {}
 
     @classmethod
-    def resumed(cls, folder: Path, *, device: str | None = None, **more: Any) -> Self:
+    def resumed(cls, folder: Path, *, device: str | None = None, sources: Mapping[str, str] | None = None, **more: Any) -> Self:
         """The training whose checkpoint lies in `folder`, where it stopped; on the device that its recipe is for where none is named.
 
-        `more` is what a training of its kind takes beside.
+        Args:
+            sources: of the networks that it is to go on with, as the attribute has them; must be those that it began with. Not compared
+                where None, nor with a checkpoint from before they were kept.
+            more: what a training of its kind takes beside.
 
         Raises:
-            TrainingError: no checkpoint, or a damaged one.
+            TrainingError: no checkpoint, a damaged one, or one that began with other networks.
         """
         state = checkpoint.load(folder)
+        if sources is not None:
+            check_sources(folder, state.get(SOURCES), sources)
         try:
             recipe = TrainingRecipe(**state["recipe"])
             training = cls(folder, recipe, int(state["seed"]), device=device or device_for(recipe), **more)
@@ -119,6 +129,7 @@ class SegmenterTraining:
             training.average.load_state_dict(state["average"])
             training.optimiser.load_state_dict(state["optimiser"])
             training.progress = Progress(step=int(state["step"]), **state["history"])
+            training.sources = dict(state.get(SOURCES) or sources or {})
         except (TypeError, ValueError, RuntimeError, KeyError) as problem:
             first = str(problem).partition("\n")[0]
             raise TrainingError(f"{folder}: the checkpoint does not fit this program ({first}): start anew in another folder") from problem
@@ -186,6 +197,7 @@ class SegmenterTraining:
     def _step(self, *batch: Tensor) -> float:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.recipe, self.progress.step)
+        torch.manual_seed(self.seed * 1_000_003 + self.progress.step)  # what is drawn in a step hangs on nothing before
         self.network.train()
         loss = self._loss(*batch)
         self.optimiser.zero_grad()
@@ -236,6 +248,7 @@ class SegmenterTraining:
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "history": history,
+            SOURCES: self.sources,
         }
         checkpoint.save(self.folder, state)
         checkpoint.write_atomically(self.folder / HISTORY, json.dumps(history, indent=1).encode())

@@ -7,6 +7,7 @@ mask; after several failures in a row the learned segmenter is given up until th
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import TracebackType
 
 import numpy as np
@@ -25,6 +26,7 @@ STAY_AFTER = 5
 """Failures in a row after which the learned segmenter is given up: what fails so often only costs time."""
 LOGGED = 20
 """Failures that are logged one by one; a backend that fails now and then for days must not fill the log."""
+LONGEST_REASON = 200
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +46,7 @@ class FallingBackSegmenter:
         self._name = self._classical.name if learned is None else learned.name
         self._failures = 0
         self._in_a_row = 0
+        self._gone: str | None = None  # why the learned segmenter that served was given up
 
     @property
     def name(self) -> str:
@@ -69,16 +72,18 @@ class FallingBackSegmenter:
     def segment(self, image: NDArray[np.uint8]) -> Segmentation:
         """The hair in `image`, uint8 (height, width, 3) BGR of at least 8×8 px."""
         learned = self._learned
+        why = self._gone
         if learned is not None:
             try:
                 found = _finite(learned.segment(image), learned.name)
             except Exception as error:  # whatever it is, this picture still gets its mask
                 self._note(error, learned)
+                why = f"the learned segmenter failed: {str(error) or type(error).__name__}"[:LONGEST_REASON]
             else:
                 self._name, self._in_a_row = learned.name, 0
                 return found
         self._name = self._classical.name
-        return self._classical.segment(image)
+        return replace(self._classical.segment(image), passed_over=why)
 
     def hurry(self) -> None:
         """The program is ending: a better mask is no longer waited for. Returns at once; idempotent. Any thread."""
@@ -110,6 +115,7 @@ class FallingBackSegmenter:
                 "restart the program; where that does not help, install the bundle again"
             )
             log.error("the learned segmenter is given up", why=self._problem)
+            self._gone = self._problem[:LONGEST_REASON]
             self.close()
 
 

@@ -188,6 +188,14 @@ class LearnedSegmenter:
         """The probability from which a pixel is hair."""
         return self._role.threshold
 
+    def cancel(self) -> None:
+        """What is computed is no longer wanted: it raises InferenceError as soon as it can, as all does until `resume`. Any thread."""
+        self._backend.cancel()
+
+    def resume(self) -> None:
+        """Take work again after `cancel`."""
+        self._backend.resume()
+
     def close(self) -> None:
         """Give the backend's memory and threads back; the segmenter is of no use afterwards."""
         self._backend.deactivate()

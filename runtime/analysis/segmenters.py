@@ -12,7 +12,7 @@ from runtime.analysis.fallback import INSTEAD, FallingBackSegmenter
 from runtime.analysis.learned import LearnedSegmenter
 from runtime.analysis.settings import AnalysisSettings
 from runtime.bundles.errors import BundleError
-from runtime.bundles.reader import FACTORY, Bundle, read_bundle
+from runtime.bundles.reader import FACTORY, Bundle, read_for_use
 from runtime.inference.backend import Backend
 from runtime.refining.better import ROLES, BetterMasks, has_better
 from runtime.refining.captured import DEADLINE_S, UNHURRIED_S, CapturedSegmenter
@@ -112,6 +112,6 @@ def _of(
 def _read(folder: Path) -> Bundle:
     """The bundle in `folder`. Raises BundleError also where the folder cannot even be looked at."""
     try:
-        return read_bundle(folder)
+        return read_for_use(folder)
     except OSError as problem:
         raise BundleError(f"{folder}: {problem.strerror or problem}: name a folder that this user may read") from problem

@@ -7,7 +7,6 @@ better masks, and beside whole captures, either without a pause, which is more t
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import sys
 import threading
@@ -80,6 +79,7 @@ class CapturedFigures:
             beside whole captures, which take the thorough live mask first, at the live picture's own priority.
         slowed: 1 − the second of these over the first.
         before_mb, most_mb, after_mb: resident memory.
+        given_back: whether the networks were given back before `after_mb`, within a bound.
     """
 
     live: Times
@@ -98,6 +98,7 @@ class CapturedFigures:
     before_mb: float
     most_mb: float
     after_mb: float
+    given_back: bool
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, rounded."""
@@ -115,10 +116,11 @@ def measure_captured(bundle: Bundle, plan: CapturedPlan, advance: Callable[[str]
     """Measure the better masks of `bundle`. `advance` is told what begins.
 
     Raises:
-        TrichoscopeError: the bundle has nothing better than the live mask, or its networks cannot be used.
+        TrichoscopeError: the bundle has nothing better than the live mask, its networks cannot be used, or the best mask of a field was
+            passed over, so that the figures would be of less work.
     """
     if not has_better(bundle):
-        raise TrichoscopeError(f"{bundle.id}: it has no teacher, and no refiner that evidence chose: name another with --bundle")
+        raise TrichoscopeError(f"{bundle.id}: it has no teacher and no refiner that evidence chose: name another with --bundle")
     advance("rendering")
     width, height = SIZE
     pictures = [render_frame(plan.seed + i, width=width, height=height, kind=plan.kind).image for i in range(plan.fields)]
@@ -133,7 +135,9 @@ def measure_captured(bundle: Bundle, plan: CapturedPlan, advance: Callable[[str]
             advance("better masks")
             with _Peak() as peak:
                 alone = [_timed(segmenter, picture) for picture in pictures]
-            _wait_until_released(segmenter)
+            for number, (_, found) in enumerate(alone):
+                _require(found.passed_over, bundle, f"field {plan.seed + number}")
+            given_back = _wait_until_released(segmenter)
             after = resident_mb()
         live = EnsembleSegmenter(LearnedSegmenter(bundle, threads=plan.threads, flips=True))
         with _LiveLoop(bundle, plan, pictures) as loop, closing(CapturedSegmenter(live, BetterMasks(bundle))) as segmenter:
@@ -164,29 +168,45 @@ def measure_captured(bundle: Bundle, plan: CapturedPlan, advance: Callable[[str]
         before_mb=before,
         most_mb=max(peak.most_mb, after),
         after_mb=after,
+        given_back=given_back,
     )
+
+
+def _require(passed_over: str | None, bundle: Bundle, what: str) -> None:
+    """Raises TrichoscopeError where a better mask of `what` was passed over."""
+    if passed_over is not None:
+        raise TrichoscopeError(
+            f"{bundle.id}: {what}: a better mask was passed over, {passed_over}: "
+            "mend the bundle, or choose other fields with --seed and --kind"
+        )
 
 
 def _rate_beside_work(loop: _LiveLoop, bundle: Bundle, live: EnsembleSegmenter, pictures: Sequence[Picture], seconds: float) -> float:
     """Live pictures a second beside the work of the background thread alone, in a thread as nice as that."""
     masks = [Masks(*live.with_classical(picture), live.threshold) for picture in pictures]
     turns = itertools.cycle(zip(pictures, masks, strict=True))
-    better, rates = BetterMasks(bundle), []
+    better = BetterMasks(bundle)
+    rates: list[float] = []
+    problems: list[TrichoscopeError] = []
 
     def one_field() -> None:
         picture, had = next(turns)
-        better.work(picture, lambda: had, lambda found: True)
+        _require(better.work(picture, lambda: had, lambda found: True), bundle, "a field beside the live picture")
 
     def work() -> None:
         yield_to_others()
-        one_field()  # which opens the networks
-        with contextlib.suppress(TrichoscopeError):
+        try:
+            one_field()  # which opens the networks
             rates.append(loop.rate_beside(one_field, seconds))
+        except TrichoscopeError as problem:
+            problems.append(problem)
         better.release()
 
     thread = threading.Thread(target=work, name="better masks", daemon=True)
     thread.start()
     thread.join()
+    if problems:
+        raise problems[0]
     if not rates:
         raise TrichoscopeError("the live picture could not be measured beside the work on better masks: ask for more --seconds")
     return rates[0]
@@ -205,10 +225,12 @@ def _times(milliseconds: Sequence[float]) -> Times:
     return Times(p50, p95)
 
 
-def _wait_until_released(segmenter: CapturedSegmenter) -> None:
+def _wait_until_released(segmenter: CapturedSegmenter) -> bool:
+    """Whether the networks were given back, waited for within a bound."""
     deadline = time.monotonic() + RELEASED_DEADLINE_S
     while segmenter.thread is not None and time.monotonic() < deadline:
         time.sleep(SAMPLE_S)
+    return segmenter.thread is None
 
 
 @contextmanager
@@ -253,6 +275,7 @@ class _TimedTeacher:
     def __init__(self, teacher: Teacher, clock: Callable[[], Any]) -> None:
         self._teacher, self._clock = teacher, clock
         self.name, self.threshold, self.close = teacher.name, teacher.threshold, teacher.close
+        self.cancel, self.resume = teacher.cancel, teacher.resume
 
     def segment(self, image: Picture) -> Segmentation:
         with self._clock():
@@ -263,6 +286,7 @@ class _TimedRefiner:
     def __init__(self, refiner: Refiner, clock: Callable[[], Any]) -> None:
         self._refiner, self._clock = refiner, clock
         self.name, self.close = refiner.name, refiner.close
+        self.cancel, self.resume = refiner.cancel, refiner.resume
 
     def refine(self, image: Picture, prompts: Prompts) -> Refined:
         with self._clock():

@@ -11,6 +11,7 @@ from runtime.bundles.graph import Graph, read_graph
 from runtime.bundles.interface import NUMPY, Interface, Network, networks_of
 from runtime.bundles.manifest import Manifest
 
+EMBEDDING = "embedding"
 SUFFIXES = frozenset({".onnx", ".npz", ".json", ".md", ".txt", ".csv", ".svg", ".png", ".jpg"})
 """No pickle, no Python, no engine: nothing that is run, and engines are made on the device."""
 
@@ -34,7 +35,18 @@ def check_content(manifest: Manifest, content: Mapping[str, bytes], where: str) 
                     graphs[file] = read_graph(content[file], f"{where}/{file}")
                 _check_fit(network.interface, graphs[file], f"{where}/{file}: the {called}")
             _check_golden(network, graphs[network.model], content[network.golden.file], f"{where}/{network.golden.file}")
+    refiner = manifest.roles.refiner
+    if refiner is not None and refiner.decoder is not None:
+        for file in (refiner.model, *(variant.model for variant in refiner.variants)):
+            _check_pair(graphs[file], graphs[refiner.decoder], f"{where}/{refiner.decoder}")
     return graphs
+
+
+def _check_pair(encoder: Graph, decoder: Graph, where: str) -> None:
+    """Whether a decoder takes what its encoder gives; both have been found to have an embedding."""
+    given, taken = encoder.outputs[EMBEDDING].shape, decoder.inputs[EMBEDDING].shape
+    if given is None or given != taken:
+        raise BundleError(f"{where}: it takes an embedding {taken}, the encoder gives {given}: take both from one conversion")
 
 
 def _check_fit(wanted: Interface, graph: Graph, where: str) -> None:

@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 from runtime.bundles.errors import BundleError
 from runtime.bundles.golden import GoldenCase
 from runtime.bundles.reader import Bundle
-from runtime.bundles.roles import RefinerRole, RoleName, SegmenterName
+from runtime.bundles.roles import RefinerRole, RoleName, SegmenterName, SegmenterRole
 from runtime.inference.backend import Array, Backend
 from runtime.inference.errors import InferenceError
 
 Answer = Mapping[str, NDArray[Any]]
 
+SMALLEST_PX = 8
+"""Sides of the smallest picture that is analysed."""
 SEGMENTER_ENDS = ("dice", "hair_count", "median_width")
 CLASSES: Mapping[RoleName, str] = {
     "severity": "probabilities",
@@ -102,16 +104,26 @@ def _refiner_changes(
 
 
 def _refiner_reading(role: RefinerRole, inputs: Answer, outputs: Answer) -> Reading:
-    """What is read of a refiner's answer: of each prompted batch the mask of the highest predicted Jaccard."""
+    """What is read of a refiner's answer: of each prompted batch the mask of the highest predicted Jaccard.
+
+    Raises:
+        BundleError: the input is no picture as the role takes it, or the outputs do not belong together.
+    """
     from runtime.analysis.segmentation import given_mask  # as below
     from runtime.pipeline import analyse
 
+    if outputs["masks"].ndim != 4 or outputs["masks"].shape[:2] != outputs["iou"].shape or not outputs["masks"].size:
+        shapes = f"masks {outputs['masks'].shape}, iou {outputs['iou'].shape}"
+        raise BundleError(f"golden outputs {shapes} do not belong together: make the bundle again")
     masks = outputs["masks"][np.arange(len(outputs["iou"])), np.argmax(outputs["iou"], axis=1)]
     if role.kind == "points":
         logit = float(np.log(role.threshold / (1 - role.threshold)))
         return Reading(np.asarray(masks.max(axis=0) >= np.float32(logit), np.bool_), 0, None)
     mask = np.asarray(masks[0] >= np.float32(role.threshold), np.bool_)
-    measured = analyse(np.asarray(inputs[role.input.name][0], np.uint8), name="golden", segmentation=given_mask(mask))
+    picture = _golden_picture(role, inputs)
+    if mask.shape != picture.shape[:2]:
+        raise BundleError(f"golden masks {mask.shape} are not of the picture's size {picture.shape[:2]}: make the bundle again")
+    measured = analyse(picture, name="golden", segmentation=given_mask(mask))
     return Reading(mask, measured.hair_count, measured.diameter_px.median)
 
 
@@ -122,23 +134,31 @@ def segmenter_reading(bundle: Bundle, inputs: Answer, outputs: Answer, name: Seg
         BundleError: the input is no picture as the role takes it, or outputs are missing or of another shape.
     """
     # the analysis reads bundles: bundles may ask for it only when used
-    from runtime.analysis.learned import LearnedSegmenter, padded, reduced
+    from runtime.analysis.learned import LearnedSegmenter
     from runtime.pipeline import analyse
 
     roles = bundle.manifest.roles
     role = roles.segmenter if name == "segmenter" else roles.teacher
     if role is None:
         raise BundleError(f"{bundle.id}: it has no {name}: name another bundle")
-    tensor = inputs.get(role.input.name)
-    if tensor is None or tensor.ndim != 4 or tensor.shape[0] != 1 or tensor.shape[3] != 3 or tensor.dtype != np.uint8:
-        raise BundleError(f"golden input {role.input.name!r} is no picture uint8 (1, height, width, 3): make the bundle again")
-    picture = np.asarray(tensor[0], np.uint8)
-    if padded(reduced(picture, role.preprocessing), role.input).shape != tensor.shape:
-        raise BundleError(f"a golden picture of {picture.shape[1]}×{picture.shape[0]} px is not as the network takes it: make it again")
+    picture = _golden_picture(role, inputs)
     with LearnedSegmenter(bundle, role=name, backend=lambda _: _Replay(outputs)) as segmenter:
         segmentation = segmenter.segment(picture)
     measured = analyse(picture, name="golden", segmentation=segmentation)
     return Reading(segmentation.mask, measured.hair_count, measured.diameter_px.median)
+
+
+def _golden_picture(role: SegmenterRole | RefinerRole, inputs: Answer) -> NDArray[np.uint8]:
+    """The picture uint8 (height, width, 3) among golden inputs. Raises BundleError where there is none as the role takes it."""
+    from runtime.analysis.learned import padded, reduced  # as above
+
+    tensor = inputs.get(role.input.name)
+    if tensor is None or tensor.ndim != 4 or tensor.shape[0] != 1 or tensor.shape[3] != 3 or tensor.dtype != np.uint8:
+        raise BundleError(f"golden input {role.input.name!r} is no picture uint8 (1, height, width, 3): make the bundle again")
+    picture = np.asarray(tensor[0], np.uint8)
+    if min(picture.shape[:2]) < SMALLEST_PX or padded(reduced(picture, role.preprocessing), role.input).shape != tensor.shape:
+        raise BundleError(f"a golden picture of {picture.shape[1]}×{picture.shape[0]} px is not as the network takes it: make it again")
+    return picture
 
 
 def _segmenter_changes(pairs: Sequence[tuple[Reading, Reading]]) -> dict[str, list[float | None]]:

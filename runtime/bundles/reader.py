@@ -88,6 +88,19 @@ def read_bundle(path: Path, trusted: TrustedKeys | None = None) -> Bundle:
     return Bundle(manifest, content, hashlib.sha256(text).hexdigest(), text, signature, signed_by)
 
 
+def read_for_use(path: Path, trusted: TrustedKeys | None = None) -> Bundle:
+    """As `read_bundle`, of a bundle that is to serve. A part of one on its way, of a teacher alone say, is a bundle that is none to use.
+
+    Raises:
+        BundleError: see there; or it has networks for better masks, and not the one whose mask they better.
+    """
+    bundle = read_bundle(path, trusted)
+    roles = bundle.manifest.roles
+    if roles.segmenter is None and (roles.teacher is not None or roles.refiner is not None):
+        raise BundleError(f"{path}: a teacher or refiner needs the live segmenter beside it: build the bundle with a segmenter too")
+    return bundle
+
+
 def _vouched(text: bytes, signature: bytes | None, trusted: TrustedKeys | None, path: Path) -> tuple[Manifest, str | None]:
     """The manifest, not looked at before its signature was, and who signed it."""
     signed_by = None if trusted is None else verify(text, signature, trusted, str(path))

@@ -127,9 +127,13 @@ class TeacherRole(SegmenterRole):
     Attributes:
         flips: look at the picture and its three mirror images and average, which takes four times as long; said here and not chosen by how
             fast a machine is, so that all give the same figures. Those in `metrics` are of as many looks.
+        use: whether rendered frames showed it to be better on captures than the live mask; if not, the teacher only lies there.
+        marks: whether its `marks` mean anything; if not, openings and faint hair are the live mask's.
     """
 
     flips: bool = False
+    use: bool = False
+    marks: bool = True
 
 
 class RefinerRole(Role):

@@ -20,7 +20,7 @@ from typing import Literal
 
 from runtime.bundles.archive import files_of
 from runtime.bundles.errors import BundleError
-from runtime.bundles.reader import Bundle, read_bundle
+from runtime.bundles.reader import Bundle, read_for_use
 from runtime.bundles.signing import TrustedKeys
 from runtime.store.files import fsync_folder, make_folder
 
@@ -78,7 +78,7 @@ class Slots:
         path = self.path(slot)
         if path.is_symlink():
             raise BundleError(f"{path}: a link, no folder: install the bundle again")
-        bundle = read_bundle(path, trusted)
+        bundle = read_for_use(path, trusted)
         if bundle.sha256 != slot:
             raise BundleError(f"{path}: it holds another bundle ({bundle.id}): install both again")
         return bundle

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from runtime.bundles.errors import BundleError
-from runtime.bundles.reader import FACTORY, Bundle, read_bundle
+from runtime.bundles.reader import FACTORY, Bundle, read_bundle, read_for_use
 from runtime.bundles.settings import ModelsSettings
 from runtime.bundles.signing import TrustedKeys
 from runtime.bundles.slots import SLOT, AtStep, Slots, no_step
@@ -112,7 +112,7 @@ class ModelStore:
         problems: list[str] = []
         if self._configured is not None:
             try:
-                return Chosen(read_bundle(self._configured), "configured")
+                return Chosen(read_for_use(self._configured), "configured")
             except BundleError as problem:
                 return Chosen(read_bundle(self._factory), "factory", f"The factory's bundle serves: {problem}")
         try:
@@ -210,7 +210,7 @@ class ModelStore:
             BundleError: it is not signed by a trusted key, not whole, not what a bundle may be, an older release than one that served,
                 or the disk is full; everything is as it was.
         """
-        bundle = read_bundle(path, self._settings.trusted())
+        bundle = read_for_use(path, self._settings.trusted())
         with self._writing():
             self.slots.prepare()
             with self._changing(damaged_too=True) as state:

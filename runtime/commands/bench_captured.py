@@ -30,14 +30,14 @@ def captured(
 ) -> None:
     """Better masks of captured fields: time, what the live picture loses meanwhile, and memory."""
     from runtime.bench.captured import CapturedPlan, measure_captured
-    from runtime.bundles.reader import FACTORY, read_bundle
+    from runtime.bundles.reader import FACTORY, read_for_use
     from runtime.commands.bench import machine
     from runtime.errors import TrichoscopeError
 
     messages = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
         with messages.status("reading the bundle") as status:
-            used = read_bundle(FACTORY if bundle is None else bundle)
+            used = read_for_use(FACTORY if bundle is None else bundle)
             found = measure_captured(used, CapturedPlan(kind, seed, fields, seconds, threads), status.update)
     except TrichoscopeError as error:
         messages.print(str(error), markup=False)
@@ -50,6 +50,8 @@ def captured(
     console.print(f"{used.id}, rendered {kind} fields from seed {seed} on.\n", markup=False)
     for table in _tables(found):
         console.print(table, "")
+    if not found.given_back:
+        console.print("The memory of their networks was not given back.")
     for reason, count in found.passed_over.items():
         console.print(f"passed over {count}×: {reason}", markup=False)
 

@@ -10,7 +10,7 @@ from runtime.analysis.fallback import INSTEAD, FallingBackSegmenter
 from runtime.analysis.graders import Graders
 from runtime.analysis.instruments import Instruments
 from runtime.bundles.errors import BundleError
-from runtime.bundles.reader import FACTORY, Bundle, read_bundle
+from runtime.bundles.reader import FACTORY, Bundle, read_bundle, read_for_use
 from runtime.bundles.trial import ModelStore
 from runtime.config import Settings
 from runtime.intended_use.in_force import UseInForce
@@ -40,7 +40,7 @@ def bundle_asked_for(settings: Settings, path: Path | None, complain: Complain) 
     Raises:
         BundleError: the named one cannot be used, or none serves.
     """
-    found = serving_bundle(settings, complain) if path is None else read_bundle(path)
+    found = serving_bundle(settings, complain) if path is None else read_for_use(path)
     if found is None:
         raise BundleError("no bundle serves here: name one with --bundle")
     return found
@@ -67,7 +67,7 @@ def instruments_asked_for(
     """
     if hair_from == "classical":
         return Instruments(FallingBackSegmenter(None), Graders(None, ()))
-    bundle = serving_bundle(settings, complain) if path is None else read_bundle(path)
+    bundle = serving_bundle(settings, complain) if path is None else read_for_use(path)
     segmenter = FallingBackSegmenter(None) if hair_from == "masks" else _segmenter(bundle, use, threads, named=path is not None)
     graders = Graders(bundle, use.roles, threads=threads, thorough=True)
     for problem in filter(None, (segmenter.problem, graders.problem)):

@@ -1,6 +1,7 @@
 """The contract of a backend: activate, infer, deactivate. The public methods check, the hooks do the work.
 
-A backend holds one network. It is used by one thread at a time, and it holds memory and threads only while it is active.
+A backend holds one network. It is used by one thread at a time, which another one may stop (`cancel`), and it holds memory and threads
+only while it is active.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from runtime.inference.errors import InferenceError
 
 Array = NDArray[Any]
+CANCELLED = "{}: cancelled: its answer is no longer wanted"
 
 
 class Backend(ABC):
@@ -24,6 +26,7 @@ class Backend(ABC):
     def __init__(self, name: str) -> None:
         self.name = name
         self._active = False
+        self._cancelled = False
 
     @property
     def active(self) -> bool:
@@ -44,8 +47,10 @@ class Backend(ABC):
         """The outputs by name; the caller may keep them.
 
         Raises:
-            InferenceError: not active, no or empty inputs, or the network failed.
+            InferenceError: not active, cancelled, no or empty inputs, or the network failed.
         """
+        if self._cancelled:
+            raise InferenceError(CANCELLED.format(self.name))
         if not self._active:
             raise InferenceError(f"{self.name}: not active: call activate() first")
         if not inputs:
@@ -54,6 +59,15 @@ class Backend(ABC):
             if value.size == 0:
                 raise InferenceError(f"{self.name}: input {name!r} of shape {value.shape} is empty")
         return self._infer(inputs)
+
+    def cancel(self) -> None:
+        """What is being computed is no longer wanted: `infer` raises as soon as it can, and at once from here on. Any thread."""
+        self._cancelled = True
+        self._cancel()
+
+    def resume(self) -> None:
+        """Take work again after `cancel`. Does nothing where nothing was cancelled; by the thread that infers."""
+        self._cancelled = False
 
     def deactivate(self) -> None:
         """Give everything back. Does nothing where it is not active; it can be activated again."""
@@ -75,6 +89,9 @@ class Backend(ABC):
     @abstractmethod
     def _infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run once."""
+
+    def _cancel(self) -> None:  # noqa: B027 - whoever cannot stop in the middle ends what it has begun
+        """End the run in work early, where that is possible; another thread's. Must not raise."""
 
     @abstractmethod
     def _deactivate(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import onnxruntime
 
-from runtime.inference.backend import Array, Backend
+from runtime.inference.backend import CANCELLED, Array, Backend
 from runtime.inference.errors import InferenceError
 
 QUIET = 4  # ONNX Runtime's log level for what ends the process only: the rest goes to the daemon's stderr past our log, and is raised
@@ -60,6 +60,7 @@ class OnnxBackend(Backend):
             raise ValueError(f"cores {list(cores or ())}: name at least one, from 0")
         self._provider = provider
         self._session: Any = None
+        self._running: Any = None  # options of the run in work, by which another thread ends it
 
     def _activate(self) -> None:
         options = onnxruntime.SessionOptions()
@@ -83,14 +84,26 @@ class OnnxBackend(Backend):
 
     def _infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         names = [output.name for output in self._session.get_outputs()]
+        self._running = options = onnxruntime.RunOptions()
         try:
-            found = dict(zip(names, self._session.run(names, dict(inputs)), strict=True))
+            if self._cancelled:  # looked at after the options can be seen: whoever cancels sees them, or is seen here
+                raise InferenceError(CANCELLED.format(self.name))
+            found = dict(zip(names, self._session.run(names, dict(inputs), options), strict=True))
+        except InferenceError:
+            raise
         except Exception as problem:  # as above
             raise InferenceError(f"{self.name}: ONNX Runtime failed: {_first_line(problem)}") from problem
+        finally:
+            self._running = None
         for name, value in found.items():
             if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":  # texts, sequences and maps are possible
                 raise InferenceError(f"{self.name}: output {name!r} is no array of numbers")
         return found
+
+    def _cancel(self) -> None:
+        running = self._running
+        if running is not None:
+            running.terminate = True  # looked at between two operators
 
     def _deactivate(self) -> None:
         self._session = None

@@ -23,7 +23,7 @@ from typing_extensions import Self  # typing.Self needs 3.11
 from runtime.analysis.ensemble import EnsembleSegmenter
 from runtime.analysis.segmentation import Segmentation
 from runtime.inference.backend import Backend
-from runtime.refining.better import Masks
+from runtime.refining.better import Masks, Stopped
 from runtime.refining.yielding import give_memory_back, yield_to_others
 
 DEADLINE_S: Final = 1.5
@@ -32,6 +32,8 @@ UNHURRIED_S: Final = 30.0
 """Where nobody waits and figures must be the same on every run, as in `trichoscope analyze`."""
 IDLE_S: Final = 5.0
 """After a capture the networks are kept for so long, to serve a row of captures; then their memory is given back."""
+HAD_S: Final = 120.0
+"""For the live mask, which whoever made the field computes meanwhile; it comes, or is said not to come, long before."""
 STOP_S: Final = 0.5
 BUSY = "the last field is still being worked on"
 CLOSED = "the program is ending"
@@ -43,8 +45,18 @@ log = structlog.get_logger(__name__)
 class Better(Protocol):
     """Finds the better masks; see `runtime.refining.better.BetterMasks`. Used by one thread at a time, not always the same."""
 
-    def work(self, image: NDArray[np.uint8], had: Callable[[], Masks | None], ready: Callable[[Segmentation], bool]) -> str | None:
+    def work(
+        self,
+        image: NDArray[np.uint8],
+        had: Callable[[], Masks | None],
+        ready: Callable[[Segmentation], bool],
+        stopped: Callable[[], Stopped | None],
+    ) -> str | None:
         """Find them, tell `ready` of each, and say why the best is not among them."""
+        ...
+
+    def cancel(self) -> None:
+        """The field in work is no longer wanted, as `stopped` says already: end soon. Any thread."""
         ...
 
     def release(self) -> None:
@@ -69,7 +81,7 @@ class _Job:
         self._changed = threading.Condition()
         self._masks: Masks | None = None
         self._outcome = _Outcome(None, False, None)
-        self._abandoned = False
+        self._stopped: Stopped | None = None
 
     def give(self, masks: Masks) -> None:
         """Hand over what the better masks are compared with and made of."""
@@ -78,36 +90,44 @@ class _Job:
             self._changed.notify_all()
 
     def had(self) -> Masks | None:
-        """What `give` gave, waited for; None once the job was abandoned. `segment` does one or the other, whatever happens in it."""
+        """What `give` gave, waited for; None once nobody waits any more, or where it does not come."""
         with self._changed:
-            self._changed.wait_for(lambda: self._masks is not None or self._abandoned)
-            return None if self._abandoned else self._masks
+            self._changed.wait_for(lambda: self._masks is not None or self._stopped is not None, timeout=HAD_S)
+            return None if self._stopped is not None else self._masks
 
     def ready(self, found: Segmentation) -> bool:
         """Take a mask, unless it is late; whether anybody waits for the next one."""
         with self._changed:
-            if not self._abandoned:
+            if self._stopped is None:
                 self._outcome = replace(self._outcome, best=found)
-            return not self._abandoned
+            return self._stopped is None
+
+    def stopped(self) -> Stopped | None:
+        """Why nobody waits any more; None where somebody does."""
+        with self._changed:
+            return self._stopped
 
     def end(self, why: str | None) -> None:
         """Nothing more comes. `why`: what is missing."""
         with self._changed:
-            if not self._abandoned:
+            if self._stopped is None:
                 self._outcome = replace(self._outcome, done=True, why=why)
             self._changed.notify_all()
 
     def taken(self, seconds: float) -> _Outcome:
         """What there is as soon as the work is done, or after `seconds`; what comes later is dropped."""
         with self._changed:
-            self._changed.wait_for(lambda: self._abandoned or self._outcome.done, timeout=max(0.0, seconds))
-            self._abandoned = True
+            self._changed.wait_for(lambda: self._stopped is not None or self._outcome.done, timeout=max(0.0, seconds))
+            if self._stopped is None:
+                self._stopped = "dropped" if self._outcome.done else "late"
             self._changed.notify_all()
             return self._outcome
 
     def abandon(self) -> None:
-        """Nobody waits any more."""
-        self.taken(0.0)
+        """Nobody waits any more, and nothing in work is to blame."""
+        with self._changed:
+            self._stopped = self._stopped or "dropped"
+            self._changed.notify_all()
 
 
 class CapturedSegmenter:
@@ -117,7 +137,8 @@ class CapturedSegmenter:
 
     Args:
         better: finds the better masks, in the background thread. Owned too.
-        deadline_s: seconds from the beginning of `segment` until which a better mask must be ready.
+        deadline_s: seconds from the beginning of a field until which a better mask must be ready. With UNHURRIED_S or more, a field that
+            is still in work is waited for as long before the next one is begun; else the next one does without.
         idle_s: seconds for which networks are kept after a field.
         clock: monotonic seconds.
     """
@@ -134,6 +155,7 @@ class CapturedSegmenter:
         self._live = live
         self._better = better
         self._deadline_s = deadline_s
+        self._patience_s = deadline_s if deadline_s >= UNHURRIED_S else 0.0
         self._idle_s = idle_s
         self._clock = clock
         self._changed = threading.Condition()  # guards what follows; held for moments only
@@ -162,18 +184,19 @@ class CapturedSegmenter:
         Raises:
             InferenceError: the backend of the live network failed. Nothing that a teacher or refiner does raises.
         """
-        began = self._clock()
-        job = self._begun(image)
-        if isinstance(job, str):
-            return replace(self._live.segment(image), passed_over=job)
         try:
+            job = self._begun(image)
+            if isinstance(job, str):
+                return replace(self._live.segment(image), passed_over=job)
+            began = self._clock()
             live, classical = self._live.with_classical(image)
+            job.give(Masks(live, classical, self._live.threshold))
+            outcome = job.taken(began + self._deadline_s - self._clock())
         except BaseException:
-            job.abandon()
+            self._drop()
             raise
-        job.give(Masks(live, classical, self._live.threshold))
-        outcome = job.taken(began + self._deadline_s - self._clock())
         if not outcome.done:
+            self._cancel()
             log.info("a better mask is late", within_s=self._deadline_s, instead=(outcome.best or live).mask_source)
         late = CLOSED if self._closed else f"a better mask was not ready within {self._deadline_s:g} s"
         return replace(outcome.best or live, passed_over=outcome.why if outcome.done else late)
@@ -182,9 +205,8 @@ class CapturedSegmenter:
         """The program is ending: the live mask of a field in work stands, and no better one is begun. Returns at once. Any thread."""
         with self._changed:
             self._closed = True
-            if self._job is not None:
-                self._job.abandon()
             self._changed.notify_all()
+        self._drop()
 
     def close(self) -> None:
         """Give memory and threads back; the segmenter is of no use afterwards. A field in work is not waited for longer than a moment."""
@@ -200,14 +222,32 @@ class CapturedSegmenter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
+    def _drop(self) -> None:
+        """Nobody waits for a field in work any more; it is not to blame."""
+        with self._changed:
+            if self._job is not None:
+                self._job.abandon()
+        self._cancel()
+
+    def _cancel(self) -> None:
+        """End what a network is working on, which nobody waits for any more."""
+        try:
+            self._better.cancel()
+        except Exception:
+            log.exception("a network could not be told to stop")
+
     def _begun(self, image: NDArray[np.uint8]) -> _Job | str:
         """The job of a field, begun; or why it is passed over."""
         with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._job is None, timeout=self._patience_s)
             if self._closed:
                 return CLOSED
             if self._job is not None:
                 return BUSY
-            job = _Job(image.copy())  # a late one is worked on after its owner has the picture back
+            try:
+                job = _Job(image.copy())  # a late one is worked on after its owner has the picture back
+            except MemoryError:
+                return GONE
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name="better masks", daemon=True)
                 try:
@@ -231,12 +271,13 @@ class CapturedSegmenter:
                 continue
             why: str | None = None
             try:
-                why = self._better.work(job.image, job.had, job.ready)
+                why = self._better.work(job.image, job.had, job.ready, job.stopped)
             except BaseException as problem:  # nothing that happens here may end the program, or leave a job without its end
                 log.exception("a better mask failed")
                 why = f"the work on it failed: {type(problem).__name__}"
             with self._changed:
                 self._job = None  # first: who is told of the end may come with the next field at once
+                self._changed.notify_all()
             job.end(why)
 
     def _next(self) -> _Job | None:

@@ -101,6 +101,16 @@ class PointsRefiner:
         """Of the square that pictures are put into, px."""
         return self._shapes.side
 
+    def cancel(self) -> None:
+        """What is computed is no longer wanted: it raises InferenceError as soon as it can, as all does until `resume`. Any thread."""
+        self._encoder.cancel()
+        self._decoder.cancel()
+
+    def resume(self) -> None:
+        """Take work again after `cancel`."""
+        self._encoder.resume()
+        self._decoder.resume()
+
     def close(self) -> None:
         """Give the memory and threads of both networks back; the refiner is of no use afterwards."""
         self._encoder.deactivate()
@@ -162,12 +172,13 @@ class PointsRefiner:
         return as_float32(found)
 
     def _try_out(self) -> None:
-        """One point through the decoder; a picture through the encoder takes too long, whose shapes were looked at."""
+        """The fewest and the most points through the decoder; a picture through the encoder takes too long, whose shapes were looked at."""
         shapes = self._shapes
         nothing = np.zeros((1, shapes.channels, shapes.grid, shapes.grid), np.float32)
-        middle = Prompts(np.full((1, 2), shapes.side / 2), np.ones(1, np.bool_))
-        for coords, labels in point_groups(middle):
-            self._answer(nothing, coords, labels)
+        for on, off in ((1, 0), (GROUP, GROUP)):  # and the one that is none
+            middle = Prompts(np.full((on + off, 2), shapes.side / 2), np.arange(on + off) < on)
+            for coords, labels in point_groups(middle):
+                self._answer(nothing, coords, labels)
 
 
 def shapes_of(files: PointFiles) -> PointShapes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -80,6 +81,22 @@ def automatic_prompts(mask: Mask, *, variant: Variant = DEFAULT, box_px: int = B
     if variant == "skeleton+random":
         return _asked(positives, _drawn(skin, len(negatives), rng))
     return _asked(positives, negatives)
+
+
+def prompts_as_learnt(mask: Mask, longest_side: int, *, variant: Variant = DEFAULT) -> Prompts:
+    """The prompts of `mask`, bool (height, width), in its px, drawn as a refiner of pictures of at most `longest_side` px sees it.
+
+    A larger mask is reduced as its picture is (`runtime.analysis.learned.reduced`), so that boxes have BOX_PX at that size. Hair that is
+    gone at that size is not pointed at.
+    """
+    height, width = mask.shape
+    factor = longest_side / max(height, width)
+    if factor >= 1:
+        return automatic_prompts(mask, variant=variant)
+    columns, rows = (max(1, round(side * factor)) for side in (width, height))
+    share = cv2.resize(mask.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
+    prompts = automatic_prompts(np.asarray(share >= np.float32(0.5), np.bool_), variant=variant)
+    return prompts.scaled(width / columns, height / rows)
 
 
 def representative_points(mask: Mask, *, box_px: int = BOX_PX, most: int = MOST) -> Floats:

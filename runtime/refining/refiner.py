@@ -14,17 +14,23 @@ from numpy.typing import NDArray
 
 from runtime.analysis.learned import hair_pieces
 from runtime.analysis.segmentation import Mask, Segmentation
+from runtime.analysis.slits import without_slits
 from runtime.bundles.errors import BundleError
 from runtime.bundles.reader import Bundle
 from runtime.refining.prompts import Prompts
 
 Float = NDArray[np.float32]
+Picture = NDArray[np.uint8]
 Combination = Literal["and", "weighed"]
 LEAST_AREA, MOST_AREA = 0.2, 3.0
 """Shares of the area of M̂ between which that of M_AP is believed. A refiner sharpens borders; one that finds a fifth or three times as
 much has answered another question (a single hair, or the skin)."""
 SLACK = 1e-3
 """How far a probability may lie beyond 0 and 1: halves and resizing round."""
+LEAST_AGREEMENT = 0.3
+"""Intersection over union of M̂ and M_AP from which M_AP is believed: it is of another size, or lies elsewhere."""
+LEAST_LEFT = 0.5
+"""Share of M̂'s area that is at least left of it in the ensemble: one that takes more away is no sharper border."""
 LEAST_TRUST = 1e-3
 """What the two masks are weighed by is at least this, so that two that trust themselves not at all are averaged."""
 
@@ -60,6 +66,14 @@ class Refiner(Protocol):
         Raises:
             InferenceError: the backend failed, answered in another form than it promised, or there is no positive prompt.
         """
+        ...
+
+    def cancel(self) -> None:
+        """What is computed is no longer wanted: `refine` raises InferenceError as soon as it can, as it does until `resume`. Any thread."""
+        ...
+
+    def resume(self) -> None:
+        """Take work again after `cancel`."""
         ...
 
     def close(self) -> None:
@@ -105,6 +119,18 @@ def why_refused(live: Mask, refined: Refined, threshold: float) -> str | None:
         return "no hair in the mask to refine"
     if not LEAST_AREA * had <= found <= MOST_AREA * had:
         return f"the refined mask has {found / had:.2f} times the area of the mask before, {LEAST_AREA:g} to {MOST_AREA:g} are believed"
+    common = np.count_nonzero(live & refined.mask(threshold))
+    agreement = common / (had + found - common)
+    if agreement < LEAST_AGREEMENT:
+        return f"the refined mask agrees with the mask before by {agreement:.2f} (intersection over union), {LEAST_AGREEMENT:g} is asked"
+    return None
+
+
+def why_not_combined(live: Mask, ensemble: Mask) -> str | None:
+    """Why an ensemble's mask is passed over, in words for a person; None where it is taken. Both bool (height, width), `live` is M̂."""
+    had, left = np.count_nonzero(live), np.count_nonzero(ensemble)
+    if left < LEAST_LEFT * had:
+        return f"of the mask before {left / had:.2f} is left with the refined one, {LEAST_LEFT:g} is asked"
     return None
 
 
@@ -120,39 +146,63 @@ def why_no_mask(refined: Refined, shape: tuple[int, ...]) -> str | None:
     return None
 
 
-def both(live: Segmentation, refined: Refined, threshold: float) -> tuple[Float, Mask]:
+def both(live: Segmentation, refined: Refined, threshold: float, image: Picture | None = None) -> tuple[Float, Mask]:
     """ScalpVision's ensemble M̂ AND M_AP: its soft mask, float32 (height, width), the lesser of the two, and its mask, bool.
+
+    Crumbs that the cut leaves, too short for a hair or nowhere sure, are dropped. A slit of gloss that M̂ had filled is filled again where
+    there is the picture to tell it by; else the mask lies within M̂.
 
     Args:
         live: M̂, what it is trusted and what it is not sure of.
         refined: an answer that `why_refused` does not refuse.
         threshold: probability from which a pixel is hair to the refiner.
+        image: the picture, uint8 (height, width, 3) BGR.
     """
-    return np.minimum(_soft(live), refined.probability), live.mask & refined.mask(threshold)
+    ours, least = _soft(live), np.float32(threshold)
+    soft = np.minimum(ours, refined.probability)
+    cut = live.mask & refined.mask(threshold)
+    mask = cut & hair_pieces(np.where(cut, np.maximum(soft, least), np.float32(0)), threshold)
+    if image is None:
+        return soft, mask
+    whole, sure = without_slits(mask, ours, image)  # by what M̂ says of them, to whom they are hair
+    return np.where(whole & ~mask, np.maximum(soft, sure), soft), whole
 
 
-def weighed(live: Segmentation, refined: Refined, threshold: float, live_threshold: float) -> tuple[Float, Mask]:
+def weighed(
+    live: Segmentation, refined: Refined, threshold: float, live_threshold: float, image: Picture | None = None
+) -> tuple[Float, Mask]:
     """The mean of both soft masks, weighed by the reliability of M̂ and the predicted IoU of M_AP: soft mask and mask, as `both` has them.
 
     The threshold is the mean of the two thresholds by the same weights. Pieces that are too short for a hair or nowhere sure are dropped,
-    and hair that M̂ calls faint does not count, as in every mask.
+    hair that M̂ calls faint does not count, and slits of gloss are filled where there is the picture, as in every mask.
 
     Args:
-        live, refined, threshold: as for `both`.
+        live, refined, threshold, image: as for `both`.
         live_threshold: probability from which a pixel is hair to the segmenter of M̂.
     """
     trust = np.clip(np.array((live.reliability, refined.predicted_iou)), LEAST_TRUST, 1)
     ours, theirs = (float(share) for share in trust / trust.sum())
     soft = np.asarray(np.float32(ours) * _soft(live) + np.float32(theirs) * refined.probability, np.float32)
     counting = soft if live.faint is None else np.where(live.faint, np.float32(0), soft)
-    return soft, hair_pieces(counting, ours * live_threshold + theirs * threshold)
+    mask = hair_pieces(counting, ours * live_threshold + theirs * threshold)
+    if image is None:
+        return soft, mask
+    whole, soft = without_slits(mask, soft, image)
+    return soft, whole
 
 
-def combined(combination: Combination, live: Segmentation, refined: Refined, threshold: float, live_threshold: float) -> tuple[Float, Mask]:
+def combined(
+    combination: Combination,
+    live: Segmentation,
+    refined: Refined,
+    threshold: float,
+    live_threshold: float,
+    image: Picture | None = None,
+) -> tuple[Float, Mask]:
     """The ensemble that a bundle's role names: "and" is `both`, "weighed" is `weighed`; arguments and result as theirs."""
     if combination == "and":
-        return both(live, refined, threshold)
-    return weighed(live, refined, threshold, live_threshold)
+        return both(live, refined, threshold, image)
+    return weighed(live, refined, threshold, live_threshold, image)
 
 
 def _soft(found: Segmentation) -> Float:

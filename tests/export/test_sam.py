@@ -307,11 +307,26 @@ class Code:
         (lambda s: s | {"mask_decoder.hf_token.weight": torch.ones(1, 256)}, "mobile lacks mask_decoder.hf_token.weight"),
         (lambda s: s | {"mask_decoder.mask_tokens.weight": torch.ones(3, 256)}, "mask_tokens.weight (3, 256) for (4, 256)"),
         (lambda s: s | {"image_encoder.neck.3.bias": torch.full((256,), torch.nan)}, "image_encoder.neck.3.bias holds NaN"),
+        (lambda s: s | {"image_encoder.neck.3.bias": torch.ones(256).to_sparse()}, "neck.3.bias is sparse_coo): save it again"),
+        (lambda s: s | {"image_encoder.neck.3.bias": torch.ones(256, dtype=torch.int64)}, "neck.3.bias is int64): save it again"),
+        (lambda s: s | {"image_encoder.neck.3.bias": torch.ones(256, dtype=torch.complex64)}, "neck.3.bias is complex64)"),
         (lambda s: {"image_encoder.pos_embed": torch.ones(1, 64, 64, 384)}, "no checkpoint of SAM or MobileSAM"),
         (lambda s: {"state_dict": Code()}, "a pickle that would run posix.mkdir"),
         (lambda s: [1, 2], "no weights"),
     ],
-    ids=["another network", "a part less", "a name more", "another shape", "NaN", "another width", "code", "a list"],
+    ids=[
+        "another network",
+        "a part less",
+        "a name more",
+        "another shape",
+        "NaN",
+        "sparse",
+        "whole",
+        "complex",
+        "another width",
+        "code",
+        "a list",
+    ],
 )
 def test_what_is_no_checkpoint_of_the_family_is_refused(tmp_path, monkeypatch, mobile, change, message):
     monkeypatch.chdir(tmp_path)

@@ -18,8 +18,11 @@ from export.training.severity import fitting, measuring, training
 from export.training.severity.measuring import FIGURES, PATHS, measure_persons, table
 from export.training.severity.recipe import SMOKE
 from export.training.severity.training import CONFUSION, IMPORTANCES, MODEL, RELIABILITY, RESULTS, STATE, SeverityTraining, Watcher
+from runtime.analysis.segmentation import given_mask
 from runtime.analysis.severity import FEATURES, SeverityGrader
 from tests.export.severity_samples import drawn_rows, measured
+from tests.runtime.better_samples import StandInTeacher, captured, refiner_role, teacher_role, write_better
+from tests.runtime.refiner_samples import near_points_is_hair
 
 pytestmark = pytest.mark.export
 
@@ -154,6 +157,68 @@ def test_measured_persons_are_kept_and_damaged_ones_measured_anew(monkeypatch, t
     assert len(calls) == 6
     measure_persons(tmp_path, persons, fields=2, workers=1)
     assert len(calls) == 10
+
+
+def test_figures_are_kept_for_the_networks_that_have_a_say(monkeypatch, tmp_path):
+    from runtime.analysis.segmenters import SegmenterSource
+
+    seen, content = [], near_points_is_hair(iou=(0.2, 0.9, 0.5))
+    for number, made in enumerate(
+        (
+            {},
+            {"teacher": teacher_role(use=False)},
+            {"teacher": teacher_role(use=True)},
+            {"teacher": teacher_role(use=True, threshold=0.4)},
+            {"refiner": refiner_role(use=True)},
+            {"refiner": refiner_role(use=True), "refining": content},
+            {"refiner": refiner_role(use=True, combination="and")},
+        )
+    ):
+        bundle = write_better(tmp_path / str(number), **made)
+        monkeypatch.setattr(measuring, "read_source", lambda settings, bundle=bundle: SegmenterSource(bundle, None))
+        seen.append(measuring._networks_mark())
+    assert seen[0] == seen[1]  # what is not used has no say
+    assert len(set(seen)) == len(seen) - 1
+
+
+@pytest.mark.parametrize(
+    ("reasons", "tries"),
+    [
+        ([None], 1),
+        (["the refiner: the refined mask has 0.10 times the area of the mask before"], 1),  # the same on every machine
+        (["a better mask was not ready within 30 s", None], 2),
+        (["the teacher failed: no memory"] * 9, 0),
+    ],
+    ids=["ready", "not believed", "late once", "broken"],
+)
+def test_a_field_on_another_mask_than_captures_have_is_measured_again(reasons, tries):
+    asked = []
+
+    class Segmenter:
+        name = "as told"
+
+        def segment(self, image):
+            asked.append(reasons[len(asked)])
+            return replace(given_mask(np.zeros(image.shape[:2], bool)), passed_over=asked[-1])
+
+    image = np.full((64, 96, 3), 180, np.uint8)
+    if tries:
+        assert measuring._measured_well(image, Segmenter(), 7.0, paper=False).segmentation.passed_over == reasons[-1]
+        assert len(asked) == tries
+    else:
+        with pytest.raises(TrainingError, match="no memory: let nothing else run"):
+            measuring._measured_well(image, Segmenter(), 7.0, paper=False)
+        assert len(asked) == measuring.TRIES
+
+
+def test_reasons_that_lie_in_the_field_begin_as_is_told(tmp_path):
+    held = write_better(tmp_path / "bundle", teacher=teacher_role(use=True))
+    image = np.full((96, 128, 3), 180, np.uint8)
+    image[:, 40:50] = 30
+    with captured(held, StandInTeacher(np.zeros((96, 128), np.float32))) as segmenter:
+        assert segmenter.segment(image).passed_over.startswith(measuring.JUDGED)
+    with captured(held, StandInTeacher(np.zeros(1), error=MemoryError("none left"))) as segmenter:
+        assert not segmenter.segment(image).passed_over.startswith(measuring.JUDGED)
 
 
 def test_without_a_learned_segmenter_nothing_is_learnt(monkeypatch, tmp_path):

@@ -1,6 +1,7 @@
 """The teacher, our own refiner and the student that learns on: networks, trainings on drawn scenes, and their parts."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ pytest.importorskip("onnx")
 from typer.testing import CliRunner  # noqa: E402
 
 from export.cli import app  # noqa: E402
-from export.conversion import refiner as refiner_conversion  # noqa: E402
+from export.conversion import evidence  # noqa: E402
 from export.conversion import segmenter as segmenter_conversion  # noqa: E402
 from export.conversion import teacher as teacher_conversion  # noqa: E402
 from export.conversion.joined import parity, refiner_onnx, teacher_onnx  # noqa: E402
@@ -21,7 +22,7 @@ from export.conversion.part import read_part, read_parts  # noqa: E402
 from export.errors import ConversionError, TrainingError  # noqa: E402
 from export.networks.live import LiveNet, parameter_count  # noqa: E402
 from export.networks.thick import PROMPTS, ThickNet, logits_of  # noqa: E402
-from export.training import distillation, refiner, segmenter, teacher  # noqa: E402
+from export.training import checkpoint, distillation, refiner, segmenter, teacher  # noqa: E402
 from export.training.distillation import DistillationTraining  # noqa: E402
 from export.training.live_maps import LiveMaps  # noqa: E402
 from export.training.live_weights import live_weights  # noqa: E402
@@ -34,6 +35,8 @@ from runtime.bundles.reader import FACTORY, read_bundle  # noqa: E402
 from runtime.refining.prompts import automatic_prompts  # noqa: E402
 from runtime.refining.refiner import open_refiner  # noqa: E402
 from tests.export.training_samples import drawn_bald_frames, drawn_frames, drawn_planes, drawn_scenes  # noqa: E402
+from tests.runtime.better_samples import teacher_role, write_better  # noqa: E402
+from tests.runtime.bundle_samples import write_sample  # noqa: E402
 
 pytestmark = pytest.mark.export
 LIVE = read_bundle(FACTORY)
@@ -46,9 +49,10 @@ def drawn(monkeypatch, tmp_path):
     paths = drawn_scenes(tmp_path / "drawn")
     monkeypatch.setattr(segmenter, "render_scenes", lambda *_, **__: paths)
     monkeypatch.setattr(segmenter, "validation_frames", drawn_frames)
-    for module in (segmenter_conversion, teacher_conversion, refiner_conversion):
+    for module in (segmenter_conversion, teacher_conversion, evidence):
         monkeypatch.setattr(module, "validation_frames", drawn_frames)
-        monkeypatch.setattr(module, "bald_frames", drawn_bald_frames, raising=False)
+        monkeypatch.setattr(module, "bald_frames", drawn_bald_frames)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
     torch.set_num_threads(1)
     return paths
 
@@ -179,10 +183,9 @@ def test_a_refiner_begins_with_its_teacher(drawn, tmp_path):
 
 
 def test_a_bundle_without_the_network_is_told(tmp_path):
-    with pytest.raises(TrainingError, match="teacher"):
-        LiveMaps(FACTORY, role="teacher").of(np.zeros((64, 64, 3), np.uint8)) if LIVE.manifest.roles.teacher is None else LiveMaps(
-            tmp_path, role="teacher"
-        ).of(np.zeros((64, 64, 3), np.uint8))
+    write_sample(tmp_path / "live")
+    with pytest.raises(TrainingError, match="no teacher in this bundle"):
+        LiveMaps(tmp_path / "live", role="teacher").of(np.zeros((64, 64, 3), np.uint8))
     with pytest.raises(TrainingError, match="another bundle"):
         LiveMaps(tmp_path / "absent").of(np.zeros((64, 64, 3), np.uint8))
 
@@ -197,6 +200,55 @@ def test_both_arms_of_the_distillation_begin_alike(drawn, tmp_path):
     assert max(live_parity(arms[0].average.eval().cpu(), LIVE_MODEL, sizes=((64, 64),)).values()) <= 1e-5
 
 
+def test_the_arm_with_a_teacher_learns_its_soft_masks(drawn, tmp_path):
+    write_better(tmp_path / "taught", teacher=teacher_role(), segmenter=False)
+    arms = [DistillationTraining(tmp_path / "x", distillation.SMOKE, 1, live=FACTORY, teacher=t) for t in (None, tmp_path / "taught")]
+    told, taught = (torch.utils.data.default_collate([arm._dataset(drawn, 2, 2)[index] for index in range(2)]) for arm in arms)
+    for one, other in zip(told, taught, strict=False):  # the same crops
+        assert torch.equal(one, other)
+    assert len(taught) == len(told) + 2
+    arms[1].network.load_state_dict(arms[0].network.state_dict())
+    with torch.no_grad():
+        alone, beside = (float(arm._loss(*batch)) for arm, batch in zip(arms, (told, taught), strict=True))
+        flipped = float(arms[1]._loss(*taught[:4], 1 - taught[4], taught[5]))
+    assert beside > alone + 0.01
+    assert flipped != pytest.approx(beside, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["teacher", "refiner", "student"])
+def test_a_training_goes_on_with_the_networks_that_it_began_with(drawn, tmp_path, monkeypatch, name):
+    for module, made in (("teacher", "teacher_part"), ("refiner", "refiner_part"), ("segmenter", "segmenter_part")):
+        monkeypatch.setattr(f"export.conversion.{module}.{made}", lambda *_, **__: (None, {}))
+    monkeypatch.setattr("export.conversion.part.write_part", lambda *_: None)
+    other = tmp_path / "other"
+    write_better(other, teacher=teacher_role())
+    if name == "refiner":  # named by the folder of its training
+        TeacherTraining(tmp_path / "taught", SMOKE, 1, live=FACTORY).run(Watcher())
+        write_better(tmp_path / "taught" / "part", teacher=teacher_role(), segmenter=False)
+    else:
+        write_better(tmp_path / "taught", teacher=teacher_role(), segmenter=False)
+    teacher_named = [] if name == "teacher" else ["--teacher", str(tmp_path / "taught")]
+
+    def train(*more):
+        result = CliRunner().invoke(app, ["train", name, "--out", str(tmp_path / "out"), *more])
+        return result.exit_code, " ".join(result.output.split())
+
+    assert train("--recipe", "smoke", *teacher_named)[0] == 0
+    assert train("--resume", *teacher_named)[0] == 0
+    code, said = train("--resume", "--live", str(other), *teacher_named)
+    assert code == 1
+    assert "began with another live network" in said
+    if teacher_named:
+        code, said = train("--resume")
+        assert code == 1
+        assert "began with a teacher network: name the same one with --teacher" in said
+    else:
+        state = checkpoint.load(tmp_path / "out")
+        assert set(state.pop("sources")) == {"live"}
+        checkpoint.save(tmp_path / "out", state)  # as before they were kept
+        assert train("--resume")[0] == 0
+
+
 def test_from_trainings_to_parts_that_captures_can_use(drawn, tmp_path):
     def command(name, *more):
         arguments = ["train", name, "--recipe", "smoke", "--out", str(tmp_path / name), *map(str, more)]
@@ -204,7 +256,10 @@ def test_from_trainings_to_parts_that_captures_can_use(drawn, tmp_path):
         assert result.exit_code == 0, result.output
         return read_part(tmp_path / name / "part")
 
-    assert command("teacher").role.card.validated_on_real_labels is False
+    role = command("teacher").role
+    assert role.card.validated_on_real_labels is False
+    assert {"dice_live_classical_hard", "dice_teacher_classical_hard", "count_error_teacher_classical_hard"} <= set(role.metrics)
+    assert {"dice_hard", "false_area_without_hair", "parity_hair"} <= set(role.metrics)
     part = command("refiner", "--teacher", tmp_path / "teacher")
     assert {"dice_prompting", "dice_refined", "dice_both", "dice_weighed"} <= set(part.role.metrics)
     assert "--teacher TEACHER" in part.role.card.repeat

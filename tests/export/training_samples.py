@@ -42,9 +42,8 @@ def drawn_frames(per_kind: int, seed: int) -> Iterator[SimpleNamespace]:
                 mask[:, place : place + wide] = True
                 image[mask] = int(rng.integers(20, 110))
             noisy = image + rng.normal(0, 6, image.shape)
-            yield SimpleNamespace(
-                image=np.clip(noisy, 0, 255).astype(np.uint8), mask=mask, faint=np.zeros_like(mask), truth=SimpleNamespace(kind=kind)
-            )
+            truth = SimpleNamespace(kind=kind, counted=("a hair",) * int(mask.any()))
+            yield SimpleNamespace(image=np.clip(noisy, 0, 255).astype(np.uint8), mask=mask, faint=np.zeros_like(mask), truth=truth)
 
 
 def drawn_bald_frames(count: int, seed: int) -> Iterator[SimpleNamespace]:
@@ -53,4 +52,6 @@ def drawn_bald_frames(count: int, seed: int) -> Iterator[SimpleNamespace]:
     for _ in range(count):
         noisy = np.full((96, 128, 3), (140, 165, 205)) + rng.normal(0, 6, (96, 128, 3))
         none = np.zeros((96, 128), bool)
-        yield SimpleNamespace(image=np.clip(noisy, 0, 255).astype(np.uint8), mask=none, faint=none, truth=SimpleNamespace(kind="hard"))
+        yield SimpleNamespace(
+            image=np.clip(noisy, 0, 255).astype(np.uint8), mask=none, faint=none, truth=SimpleNamespace(kind="hard", counted=())
+        )

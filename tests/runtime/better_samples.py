@@ -26,7 +26,7 @@ TEACHER, TEACHER_GOLDEN = "teacher.onnx", "teacher.npz"
 def teacher_role(**changes: object) -> TeacherRole:
     fields = segmenter_role().model_dump(mode="python")
     fields["golden"] = segmenter_role().golden.model_copy(update={"file": TEACHER_GOLDEN})
-    return TeacherRole(**fields | {"model": TEACHER}).model_copy(update=changes)
+    return TeacherRole(**fields | {"model": TEACHER, "use": True}).model_copy(update=changes)
 
 
 def write_better(
@@ -56,7 +56,7 @@ class StandIn:
     def __init__(self, error: Exception | None = None, held: threading.Event | None = None) -> None:
         self.error, self.held = error, held
         self.begun = threading.Event()
-        self.asked = self.opened = self.closed = 0
+        self.asked = self.opened = self.closed = self.cancelled = 0
         self.threads: list[threading.Thread] = []
 
     def open(self, _bundle: Bundle) -> StandIn:
@@ -65,6 +65,12 @@ class StandIn:
 
     def close(self) -> None:
         self.closed += 1
+
+    def cancel(self) -> None:
+        self.cancelled += 1
+
+    def resume(self) -> None:
+        """It cannot be stopped in the middle."""
 
     def _at_work(self) -> None:
         self.asked += 1
@@ -85,10 +91,11 @@ class StandInTeacher(StandIn):
     def __init__(self, soft: np.ndarray, *, reliability: float = 0.9, **how: object) -> None:
         super().__init__(**how)  # type: ignore[arg-type]
         self.soft, self.reliability = soft, reliability
+        self.ostia: np.ndarray | None = None
 
     def segment(self, image: np.ndarray) -> Segmentation:
         self._at_work()
-        return Segmentation(self.soft >= 0.5, self.soft, self.reliability, False)
+        return Segmentation(self.soft >= 0.5, self.soft, self.reliability, False, ostium_probability=self.ostia)
 
 
 class StandInRefiner(StandIn):

@@ -2,16 +2,21 @@
 
 from typing import get_args
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from runtime.analysis.learned import LearnedSegmenter
+from runtime.analysis.segmenters import segmenter_asked_for
 from runtime.bundles.errors import BundleError
+from runtime.bundles.golden import GoldenCase, pack
 from runtime.bundles.interface import networks_of
+from runtime.bundles.manifest import Manifest
 from runtime.bundles.proof import prove
-from runtime.bundles.reader import read_bundle
+from runtime.bundles.reader import Bundle, read_bundle, read_for_use
 from runtime.bundles.roles import PromptVariant, RefinerRole, Roles, SegmenterRole
-from runtime.bundles.writer import write_bundle
+from runtime.bundles.writer import entries, write_bundle
+from runtime.inference.backend import Backend
 from runtime.refining.prompts import Variant
 from tests.runtime.better_samples import teacher_role, write_better
 from tests.runtime.bundle_samples import forge, segmenter_role
@@ -114,6 +119,7 @@ def test_a_decoder_is_a_network_of_its_own_named_and_proven(tmp_path):
     [
         ({DECODER: decoder(points="places_asked")}, "the refiner's decoder: its inputs are"),
         ({DECODER: decoder(masks="areas")}, "masks is missing"),
+        ({DECODER: decoder(side=128)}, r"takes an embedding \(1, 16, 32, 32\), the encoder gives \(1, 16, 16, 16\)"),
         ({DECODER: b"no network"}, DECODER),
         ({DECODER_GOLDEN: points_content()["encoder.npz"]}, DECODER_GOLDEN),
         ({DECODER_GOLDEN: b"nothing"}, DECODER_GOLDEN),
@@ -137,3 +143,56 @@ def test_a_refiner_of_maps_without_its_prompts_is_refused(tmp_path):
     with pytest.raises(BundleError, match="masks is missing"):
         write_better(tmp_path / "b", refiner=refiner_role(), refining=near_points_is_hair(masks="areas"))
     assert REFINER not in [path.name for path in tmp_path.glob("b/*")]
+
+
+def test_networks_for_better_masks_alone_are_a_part_and_none_to_use(tmp_path):
+    for name, role in {"teacher": teacher_role(), "refiner": refiner_role()}.items():
+        write_better(tmp_path / name, segmenter=False, **{name: role})
+        assert read_bundle(tmp_path / name).manifest.roles.segmenter is None
+        with pytest.raises(BundleError, match="needs the live segmenter beside it"):
+            read_for_use(tmp_path / name)
+        with pytest.raises(BundleError, match="needs the live segmenter beside it"):
+            segmenter_asked_for("learned", tmp_path / name, threads=1)
+    write_better(tmp_path / "all", teacher=teacher_role(), refiner=refiner_role())
+    assert read_for_use(tmp_path / "all").manifest.roles.teacher is not None
+
+
+class Anything(Backend):
+    """Answers what it is told, whatever it is asked."""
+
+    def __init__(self, outputs) -> None:
+        super().__init__("anything")
+        self.outputs = outputs
+
+    def _activate(self) -> None:
+        pass
+
+    def _infer(self, inputs):
+        return self.outputs
+
+    def _deactivate(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("picture", "masks", "iou"),
+    [
+        ((1, 64, 96, 1), (1, 3, 64, 96), (1, 3)),
+        ((1, 4, 4, 3), (1, 3, 4, 4), (1, 3)),
+        ((1, 64, 96), (1, 3, 64, 96), (1, 3)),
+        ((1, 64, 96, 3), (1, 3, 32, 48), (1, 3)),
+        ((1, 64, 96, 3), (3, 64, 96), (1, 3)),
+        ((1, 64, 96, 3), (1, 3, 64, 96), (1, 2)),
+        ((1, 64, 96, 3), (1, 3, 64, 96), (3,)),
+    ],
+)
+def test_golden_data_of_another_form_fail_the_proof_and_raise_nothing(picture, masks, iou):
+    outputs = {"masks": np.full(masks, 0.9, np.float32), "iou": np.full(iou, 0.5, np.float32)}
+    inputs = {"picture": np.full(picture, 99, np.uint8), "prompts": np.zeros((1, 2, 64, 96), np.float32)}
+    role = refiner_role(golden=refiner_role().golden.model_copy(update={"end": {"dice": 0.0}}))
+    content = {REFINER: b"any", role.golden.file: pack([GoldenCase(inputs, outputs)])}
+    manifest = Manifest(name="odd", release=1, minimum_version="0.1.0", roles=Roles(refiner=role), files=entries(content))
+    proof = prove(Bundle(manifest, content, "0" * 64), make_backend=lambda _: Anything(outputs))
+    (end,) = proof.ends
+    assert not end.passed
+    assert end.problem

@@ -115,6 +115,28 @@ def test_whether_there_is_anything_better(tmp_path, taught, both):
     assert not has_better(unused)
 
 
+def test_a_teacher_that_evidence_did_not_choose_is_not_asked(tmp_path):
+    bundle = write_better(tmp_path / "b", teacher=teacher_role(use=False), refiner=refiner_role())
+    teacher = StandInTeacher(band(40, 48))
+    with closing(captured(bundle, teacher, StandInRefiner(band(40, 48)))) as segmenter:
+        found = segmenter.segment(PICTURE)
+    assert (found.mask_source, teacher.opened) == ("ensemble", 0)
+    assert not has_better(write_better(tmp_path / "u", teacher=teacher_role(use=False)))
+
+
+@pytest.mark.parametrize(("marks", "level"), [(False, 0.7), (True, 0.0), (True, 0.7)])
+def test_where_a_teachers_marks_mean_nothing_openings_and_faint_hair_are_the_live_masks(tmp_path, marks, level):
+    bundle = write_better(tmp_path / "b", teacher=teacher_role(marks=marks))
+    teacher = StandInTeacher(band(40, 48))
+    teacher.ostia = np.full(SHAPE, level, np.float32)
+    with closing(captured(bundle, teacher)) as segmenter:
+        found = segmenter.segment(PICTURE)
+    assert found.mask_source == "teacher"
+    wanted = teacher.ostia if marks and level else live_mask(bundle).ostium_probability
+    assert np.array_equal(found.ostium_probability, wanted)
+    assert (found.faint is None) == bool(marks and level)  # the stand-in cannot tell
+
+
 def test_a_refiner_without_a_teacher_refines_the_live_mask(tmp_path):
     bundle = write_better(tmp_path / "b", refiner=refiner_role())
     with closing(captured(bundle, None, StandInRefiner(band(40, 48)))) as segmenter:
@@ -146,7 +168,9 @@ NOT_A_NUMBER[3, 3] = np.nan
         (StandInTeacher(band(40, 48), reliability=float("nan")), "no numbers"),
         (StandInTeacher(band(0, 0)), "0.00 times the area"),
         (StandInTeacher(band(40, 41)), "times the area"),
-        (StandInTeacher(np.zeros((5, 5), np.float32)), "the teacher failed: ValueError"),
+        (StandInTeacher(np.zeros((5, 5), np.float32)), "the teacher failed: its mask has the shape (5, 5)"),
+        (StandInTeacher(band(40, 48, 1.5)), "the teacher failed: its mask holds values that are no probabilities"),
+        (StandInTeacher(-band(40, 48)), "no probabilities"),
     ],
 )
 def test_a_teacher_that_fails_or_answers_nonsense_leaves_the_live_mask(both, teacher, why):
@@ -169,13 +193,12 @@ def test_a_teacher_that_finds_much_more_is_not_believed(taught, monkeypatch):
     assert "times the area" in found.passed_over
 
 
-def test_on_a_bald_field_the_teacher_may_find_what_it_will_and_the_refiner_is_not_asked(both):
+def test_on_a_bald_field_the_teacher_may_find_nothing_and_the_refiner_is_not_asked(both):
     teacher, refiner = StandInTeacher(np.zeros(SHAPE, np.float32)), StandInRefiner(band(40, 48))
     with closing(captured(both, teacher, refiner)) as segmenter:
         found = segmenter.segment(np.full((*SHAPE, 3), 170, np.uint8))
     assert not found.mask.any()
-    assert found.mask_source == "teacher"
-    assert found.passed_over == "the refiner: no hair in the mask to point at"
+    assert (found.mask_source, found.passed_over) == ("teacher", None)  # nothing to refine is no failure
     assert refiner.asked == 0
 
 
@@ -184,6 +207,9 @@ def test_on_a_bald_field_the_teacher_may_find_what_it_will_and_the_refiner_is_no
     [
         (StandInRefiner(band(40, 48), error=InferenceError("torn off")), "the refiner failed: torn off"),
         (StandInRefiner(np.ones(SHAPE, np.float32)), "times the area"),
+        (StandInRefiner(band(80, 88)), "agrees with the mask before by 0.00"),
+        (StandInRefiner(band(45, 48)), "is left with the refined one"),
+        (StandInRefiner(band(40, 48, 1.5)), "the refiner failed: "),
         (StandInRefiner(NOT_A_NUMBER), "no numbers"),
         (StandInRefiner(np.ones((5, 5), np.float32)), "the shape"),
     ],
@@ -280,7 +306,8 @@ def test_a_failing_live_network_is_for_whoever_falls_back_and_nothing_hangs(both
                 segmenter.segment(PICTURE)
             eventually(lambda: segmenter._job is None)
             falling_back = FallingBackSegmenter(segmenter)
-            assert falling_back.segment(PICTURE).mask_source == "live"
+            fallen = falling_back.segment(PICTURE)
+            assert (fallen.mask_source, fallen.passed_over) == ("live", "the learned segmenter failed: no memory")
             assert falling_back.failures == 1
         eventually(lambda: segmenter._job is None)
         assert segmenter.segment(PICTURE).mask_source == "ensemble"

@@ -3,10 +3,12 @@
 import functools
 import threading
 
+import numpy as np
 import pytest
 
 from runtime.refining import better
 from runtime.refining.captured import CLOSED
+from runtime.refining.prompts import Prompts
 from runtime.workers import models
 from tests.eventually import eventually
 from tests.runtime.better_samples import refiner_role, teacher_role, write_better
@@ -44,7 +46,9 @@ def test_a_capture_stands_on_the_teachers_mask_and_the_live_picture_on_its_own(t
     assert not [thread for thread in threading.enumerate() if thread.name == "better masks"]
 
 
-def test_a_refiner_that_is_passed_over_is_told_with_the_capture(tmp_path, unhurried):
+def test_a_refiner_that_is_passed_over_is_told_with_the_capture(tmp_path, unhurried, monkeypatch):
+    somewhere = Prompts(np.array([[20.0, 20.0]]), np.ones(1, bool))  # the picture is bald: the refiner would not be asked
+    monkeypatch.setattr(better, "prompts_as_learnt", lambda *_, **__: somewhere)
     write_better(tmp_path / "better", teacher=teacher_role(), refiner=refiner_role(), refining=near_points_is_hair(iou=(0.9, 0.2, 0.4)))
     with running(tmp_path / "state", settings=with_bundle(tmp_path)) as daemon, daemon.client() as client:
         daemon.until(lambda status: status["results"])
@@ -60,10 +64,10 @@ def test_a_teacher_in_work_neither_holds_the_daemons_end_up_nor_costs_the_captur
     begun, go_on = threading.Event(), threading.Event()
     taught = better.BetterMasks._taught
 
-    def held(self, image):
+    def held(self, image, stopped):
         begun.set()
         assert go_on.wait(30)
-        return taught(self, image)
+        return taught(self, image, stopped)
 
     monkeypatch.setattr(better.BetterMasks, "_taught", held)
     answers = []

@@ -110,6 +110,35 @@ def test_a_thousand_prompts_are_sixteen_questions(refiner, monkeypatch):
     assert max(n for _, n, _ in calls) <= 2 * GROUP + 1
 
 
+def test_what_is_cancelled_between_two_questions_asks_no_more_until_it_is_resumed(monkeypatch):
+    calls = []
+    image, _ = striped(100, 100)
+    with PointsRefiner(pair(), threads=1) as refiner:
+        infer = refiner._decoder.infer
+
+        def cancelled(given):
+            calls.append(given)
+            found = infer(given)
+            refiner.cancel()
+            return found
+
+        with monkeypatch.context() as patch:
+            patch.setattr(refiner._decoder, "infer", cancelled)
+            with pytest.raises(InferenceError, match="cancelled"):
+                refiner.refine(image, asked(1000))
+        assert len(calls) == 2  # the second of sixteen was refused
+        refiner.resume()
+        assert refiner.refine(image, asked(3)).probability.shape == (100, 100)
+
+
+def test_the_fewest_and_the_most_points_are_tried_out(monkeypatch):
+    calls = []
+    answer = PointsRefiner._answer
+    monkeypatch.setattr(PointsRefiner, "_answer", lambda self, e, c, n: calls.append(c.shape[1]) or answer(self, e, c, n))
+    PointsRefiner(pair(), threads=1).close()
+    assert calls == [2, 2 * GROUP + 1]
+
+
 @settings(max_examples=60, deadline=None)
 @given(height=st.integers(1, 500), width=st.integers(1, 500), side=st.sampled_from([64, 256]))
 def test_a_picture_lies_in_the_corner_of_its_square(height, width, side):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from runtime.refining.prompts import DEFAULT, VARIANTS, Prompts, automatic_prompts, prompt_maps, representative_points
+from runtime.refining.prompts import DEFAULT, VARIANTS, Prompts, automatic_prompts, prompt_maps, prompts_as_learnt, representative_points
 from tests.runtime.prompt_reference import plain_maps, plain_points
 
 MASKS = arrays(np.bool_, st.tuples(st.integers(8, 48), st.integers(8, 48)))
@@ -171,3 +171,16 @@ def test_prompts_scale_with_their_picture():
     twice = prompts.scaled(2, 3)
     assert twice.points.tolist() == [[0.5, 1.0], [18.5, 13.0]]
     assert twice.scaled(1 / 2, 1 / 3).points == pytest.approx(prompts.points)
+
+
+def test_prompts_of_a_larger_picture_are_drawn_at_the_size_that_was_learnt():
+    small = np.zeros((480, 640), bool)
+    small[:, 100:108] = small[200:206] = True
+    large = np.kron(small, np.ones((2, 2), bool))
+    assert large.shape == (960, 1280)
+    found, wanted = prompts_as_learnt(large, 640), automatic_prompts(small)
+    assert np.allclose(found.points, wanted.scaled(2, 2).points)
+    assert np.array_equal(found.positive, wanted.positive)
+    assert len(automatic_prompts(large)) > 1.5 * len(found)  # as it would be with boxes of 10 px there
+    assert np.array_equal(prompts_as_learnt(small, 640).points, wanted.points)
+    assert len(prompts_as_learnt(np.zeros((960, 1280), bool), 640)) == 0

@@ -8,6 +8,7 @@ from typing import Any
 
 WARM_UP = 0.03  # of the steps
 LOWEST = 0.01  # of the peak rate
+AGAIN = 0.5  # of the peak, at which one more round begins
 LENGTHENING = 2  # each round of the cosine is this many times as long as the one before (Loshchilov 2017)
 
 
@@ -23,6 +24,8 @@ class ConditionsRecipe:
         ema: decay of the averaged weights that are kept in the end.
         validate_every: steps between two validations; a checkpoint is written with each.
         workers: processes that render and prepare pictures.
+        more: of the `steps`, the last so many are one more round, from half the peak down; without them it would be a whole training, so
+            that a finished one can go on.
     """
 
     name: str
@@ -39,6 +42,7 @@ class ConditionsRecipe:
     ema: float
     validate_every: int
     workers: int
+    more: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for checkpoints and model cards."""
@@ -53,10 +57,14 @@ RECIPES = {recipe.name: recipe for recipe in (CPU, GPU, SMOKE)}
 
 def learning_rate(recipe: ConditionsRecipe, step: int) -> float:
     """The rate of a step: linear warm-up, then cosines down to a hundredth of the peak, each twice as long as the one before."""
-    warm = max(1, round(WARM_UP * recipe.steps))
+    steps = recipe.steps - recipe.more
+    if step >= steps:
+        part = (step - steps) / max(recipe.more, 1)
+        return recipe.rate * AGAIN * (LOWEST + (1 - LOWEST) * (1 + math.cos(math.pi * min(part, 1.0))) / 2)
+    warm = max(1, round(WARM_UP * steps))
     if step < warm:
         return recipe.rate * (step + 1) / warm
-    unit = (recipe.steps - warm) / sum(LENGTHENING**index for index in range(recipe.rounds))
+    unit = (steps - warm) / sum(LENGTHENING**index for index in range(recipe.rounds))
     place, length = float(step - warm), unit
     for _ in range(recipe.rounds - 1):
         if place < length:

@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -114,15 +114,19 @@ class ConditionsTraining:
         self.learnt_from: dict[str, Any] = {}
 
     @classmethod
-    def resumed(cls, folder: Path, *, device: str | None = None) -> ConditionsTraining:
-        """The training whose checkpoint lies in `folder`, where it stopped.
+    def resumed(cls, folder: Path, *, device: str | None = None, more: int = 0) -> ConditionsTraining:
+        """The training whose checkpoint lies in `folder`, where it stopped; a finished one may get a round of `more` steps.
 
         Raises:
-            TrainingError: no checkpoint, or a damaged one.
+            TrainingError: no checkpoint, or a damaged one; or it is to get more, and is not finished or had more before.
         """
         state = checkpoint.load(folder)
         try:
             recipe = ConditionsRecipe(**state["recipe"])
+            if more:
+                if recipe.more or int(state["step"]) != recipe.steps:
+                    raise TrainingError(f"{folder}: not finished, or had its further round: --resume it without --more")
+                recipe = replace(recipe, steps=recipe.steps + more, more=more)
             training = cls(folder, recipe, int(state["seed"]), device=device or device_for(recipe))
             training.network.load_state_dict(state["network"])
             training.average.load_state_dict(state["average"])

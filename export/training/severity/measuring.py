@@ -30,13 +30,16 @@ from runtime.analysis.measurement import Measurement
 from runtime.analysis.segmenters import make_segmenter, read_source
 from runtime.analysis.settings import AnalysisSettings
 from runtime.analysis.severity import FEATURES, severity_features
+from runtime.bundles.roles import RefinerRole, Role
 from runtime.commands.files import write_atomically
 from runtime.pipeline import analyse
 from runtime.refining.captured import UNHURRIED_S
 
 PATHS = ("live", "capture")
-FIGURES_VERSION = 2
+FIGURES_VERSION = 3
 """Changes whenever the same person would give other frames or other figures; files of other versions are left alone."""
+UNREAD = {"card", "golden", "decoder_golden", "metrics", "variants"}
+"""Fields of a role that change no figure."""
 PAPER = ("paper_thickness_n", "paper_thickness_mean", "paper_thickness_median", "paper_mean_iqr", "paper_median_iqr", "paper_line_count")
 UNSCALED = (
     "rooted_hair_count",
@@ -57,6 +60,10 @@ WITHOUT_SCALE = tuple(f"{name}_without_scale" for name in FEATURES)
 """The six features of the same frame as they are where nobody knows its scale."""
 VIEWS = (FEATURES, WITHOUT_SCALE)
 FIGURES = (*FEATURES, *WITHOUT_SCALE, *PAPER, *UNSCALED, *SCALED)
+JUDGED = ("the teacher: ", "the refiner: ")
+"""So begin the reasons for passing a mask over that lie in the field alone, and are the same each time (`runtime.refining.better`)."""
+TRIES = 3
+"""How often a field is measured until its better mask is ready: a busy machine may be too slow once."""
 FINE_SHARE = 0.5  # of the thick hairs' diameter: below it a hair counts as fine where no scale tells µm
 
 
@@ -84,15 +91,31 @@ def table(rows: list[Row], names: tuple[str, ...]) -> NDArray[np.float32]:
 
 
 def measure_person(person: Person, fields: int, segmenters: dict[str, Any]) -> list[Row]:
-    """The rows of `fields` frames of a person; `segmenters` by the names of PATHS."""
+    """The rows of `fields` frames of a person; `segmenters` by the names of PATHS.
+
+    Raises:
+        TrainingError: a better mask of a capture was late, or its network failed, again and again.
+    """
     rows = []
     for image, truth in person_fields(person, fields):
         for path in PATHS:
-            found = analyse(image, name="field", segmentation=segmenters[path], scale=given_scale(truth.um_per_px), paper=path == "capture")
+            found = _measured_well(image, segmenters[path], truth.um_per_px, paper=path == "capture")
             rows.append(
                 Row(person, path, found.quality.ok, round(truth.um_per_px, 4), figures_of(found), *(round(v, 4) for v in _true(truth)))
             )
     return rows
+
+
+def _measured_well(image: NDArray[np.uint8], segmenter: Any, um_per_px: float, *, paper: bool) -> Measurement:
+    """A field's measurement on the mask that it has on every machine, be it quick or slow."""
+    for _ in range(TRIES):
+        found = analyse(image, name="field", segmentation=segmenter, scale=given_scale(um_per_px), paper=paper)
+        reason = found.segmentation.passed_over
+        if reason is None or reason.startswith(JUDGED):
+            return found
+    raise TrainingError(
+        f"a field would be measured on another mask than captures are: {reason}: let nothing else run on this machine, then --resume"
+    )
 
 
 def figures_of(found: Measurement) -> dict[str, float]:
@@ -153,7 +176,7 @@ def measure_persons(
     """
     make_folder(folder)
     check_room(folder)
-    mark = _segmenter_mark()
+    mark = _networks_mark()
     tasks = [_Task(folder / _name(person, fields, mark), person, fields) for person in persons]
     missing = [task for task in tasks if _kept(task) is None]
     advance(len(tasks) - len(missing))
@@ -174,13 +197,18 @@ def _name(person: Person, fields: int, mark: str) -> str:
     return f"v{RENDERER_VERSION}-f{FIGURES_VERSION}-{mark}-{person.severity}-{person.kind}-{scale}-{person.seed}-{fields}.json"
 
 
-def _segmenter_mark() -> str:
-    """What stands for the segmenter in file names: other hair found, other figures."""
+def _networks_mark() -> str:
+    """What stands in file names for all networks that have a say in captures, and for how they are read: with others, other figures."""
     bundle = _source().bundle
     assert bundle is not None
-    role = bundle.manifest.roles.segmenter
-    assert role is not None
-    return hashlib.sha256(bundle.content[role.model]).hexdigest()[:8]
+    roles, found = bundle.manifest.roles, hashlib.sha256()
+    assert roles.segmenter is not None
+    used: list[Role] = [roles.segmenter, *(role for role in (roles.teacher, roles.refiner) if role is not None and role.use)]
+    for role in used:
+        found.update(role.model_dump_json(exclude=UNREAD).encode())
+        for name in (role.model, *((role.decoder,) if isinstance(role, RefinerRole) and role.decoder is not None else ())):
+            found.update(hashlib.sha256(bundle.content[name]).digest())
+    return found.hexdigest()[:8]
 
 
 def _source() -> Any:
