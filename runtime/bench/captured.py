@@ -42,6 +42,7 @@ SETTLE_S = 1.0
 SHORT_IDLE_S = 0.2
 RELEASED_DEADLINE_S = 10.0
 SAMPLE_S = 0.02
+FIRST_S = 20.0  # on a machine that is busy with other things
 
 Picture = NDArray[np.uint8]
 
@@ -335,13 +336,13 @@ class _LiveLoop:
         self._segmenter.close()
 
     def rate_beside(self, work: Callable[[], object], seconds: float) -> float:
-        """Pictures a second while `work` is done again and again, for `seconds` at least.
+        """Pictures a second while `work` is done again and again, for `seconds` at least, and until one is measured, within FIRST_S.
 
         Raises:
             TrichoscopeError: not even one was measured.
         """
         began, before = time.perf_counter(), self._measured
-        while time.perf_counter() - began < seconds:
+        while (spent := time.perf_counter() - began) < seconds or (self._measured == before and spent < seconds + FIRST_S):
             work()
         rate = (self._measured - before) / (time.perf_counter() - began)
         if self._problem is not None or not rate:
