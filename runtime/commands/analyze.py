@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 FILE_COLUMNS = 1000  # of a table that goes to no terminal; it is as wide as its content
 THREADS = 2  # of the network
+CLASSICAL = "classical/"  # how the name of the classical mask begins
 
 ScaleOf = Callable[[Path, NDArray[np.uint8]], Scale | FrameScale]  # of a picture, by its file and its pixels
 
@@ -160,7 +161,8 @@ def analyze(
                 complain(str(error))
                 failed += 1
             else:
-                if result.segmentation.passed_over is not None:
+                # that the classical mask stood in is told at the end, once for all pictures
+                if result.segmentation.passed_over is not None and not result.models["segmenter"].startswith(CLASSICAL):
                     complain(f"{picture}: measured on the {result.segmentation.mask} mask: {result.segmentation.passed_over}")
                 if as_json:
                     _print_line(result.to_json())
