@@ -133,11 +133,11 @@ def segmenter_part(
     return role, content
 
 
-def segmenter_golden(model: bytes) -> tuple[Golden, bytes]:
-    """Golden data of a segmenter's ONNX bytes: rendered frames that no training draws, one of each kind."""
+def segmenter_golden(model: bytes, file: str = GOLDEN) -> tuple[Golden, bytes]:
+    """Golden data, named `file`, of the ONNX bytes of a segmenter or teacher: rendered frames that no training draws, one of each kind."""
     width, height = GOLDEN_SIZE
     frames = (render_frame(seed, width=width, height=height, kind=kind).image for kind, seed in GOLDEN_FRAMES)
-    return golden_of(GOLDEN, model, [{INPUT: padded(reduced(frame, PREPROCESSING), INPUT_SPEC)} for frame in frames], end=END)
+    return golden_of(file, model, [{INPUT: padded(reduced(frame, PREPROCESSING), INPUT_SPEC)} for frame in frames], end=END)
 
 
 def _repeat(recipe: dict[str, Any], seed: int, step: int, command: str, recipes: Mapping[str, TrainingRecipe]) -> str:

@@ -12,20 +12,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from device.simulated.scene import RenderedFrame, render_frame
+from device.simulated.scene import RenderedFrame
 from export.conversion.evidence import teacher_evidence
-from export.conversion.golden import golden_of
 from export.conversion.joined import parity, teacher_onnx
 from export.conversion.onnx_graph import INPUT
 from export.conversion.part import RolePart, as_bundle
 from export.conversion.segmenter import (
-    END,
     FIT_SEED,
-    GOLDEN_FRAMES,
-    GOLDEN_SIZE,
     INPUT_SPEC,
     PREPROCESSING,
     TEST_SEED,
+    segmenter_golden,
     tested,
     trained_on,
 )
@@ -37,7 +34,7 @@ from export.training import checkpoint
 from export.training.recipe import TrainingRecipe
 from export.training.segmenter import CURVES
 from export.training.teacher import RECIPES
-from runtime.analysis.learned import padded, reduced
+from runtime.analysis.learned import padded
 from runtime.bundles.parts import ModelCard
 from runtime.bundles.reader import Bundle
 from runtime.bundles.roles import TeacherRole
@@ -103,11 +100,7 @@ def teacher_part(training: Path, live: Bundle, *, per_kind: int = 60) -> RolePar
     frames = chain(validation_frames(per_kind, TEST_SEED), bald_frames(max(2, per_kind // 3), TEST_SEED))
     metrics = tested(looked_at(model, frames), trust, threshold, faint_threshold)
     metrics |= {f"parity_{name}": value for name, value in differences.items()} | {"reliability_fit_mae": fitted["reliability_mae"]}
-    width, height = GOLDEN_SIZE
-    golden_frames = (render_frame(seed, width=width, height=height, kind=kind).image for kind, seed in GOLDEN_FRAMES)
-    golden, golden_file = golden_of(
-        GOLDEN, model, [{INPUT: padded(reduced(frame, PREPROCESSING), INPUT_SPEC)} for frame in golden_frames], end=END
-    )
+    golden, golden_file = segmenter_golden(model, GOLDEN)
     role = TeacherRole(
         model=MODEL,
         golden=golden,

@@ -16,12 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from device.simulated.scene import render_frame
-from export.conversion.golden import golden_of
 from export.conversion.loading import PREFIXES, RETRAIN, State, first_line, load_state
 from export.conversion.onnx_graph import INPUT, OUTPUTS, to_onnx
 from export.conversion.part import RolePart
-from export.conversion.segmenter import END, FIT_SEED, GOLDEN_FRAMES, GOLDEN_SIZE, INPUT_SPEC, PREPROCESSING, TEST_SEED, tested
+from export.conversion.segmenter import FIT_SEED, INPUT_SPEC, PREPROCESSING, TEST_SEED, segmenter_golden, tested
 from export.conversion.teacher import card_of, looked_at
 from export.conversion.torch_graph import TensorSpec, torch_parity
 from export.conversion.trust import fit_trust
@@ -33,7 +31,6 @@ from export.training import checkpoint
 from export.training.recipe import TrainingRecipe
 from export.training.segmenter import CURVES
 from export.training.u2net import RECIPES, size_of
-from runtime.analysis.learned import padded, reduced
 from runtime.bundles.parts import MAX_FILE_BYTES, ModelCard
 from runtime.bundles.roles import TeacherRole
 
@@ -233,11 +230,7 @@ def u2net_part(network: U2Net, card: ModelCard, *, per_kind: int, more: dict[str
     frames = chain(validation_frames(per_kind, TEST_SEED), bald_frames(max(2, per_kind // 3), TEST_SEED))
     metrics = tested(looked_at(model, frames), trust, THRESHOLD, NEVER_FAINT)
     metrics |= {f"parity_{name}": value for name, value in differences.items()} | {"reliability_fit_mae": fitted["reliability_mae"]}
-    width, height = GOLDEN_SIZE
-    pictures = (render_frame(seed, width=width, height=height, kind=kind).image for kind, seed in GOLDEN_FRAMES)
-    golden, golden_file = golden_of(
-        GOLDEN, model, [{INPUT: padded(reduced(picture, PREPROCESSING), INPUT_SPEC)} for picture in pictures], end=END
-    )
+    golden, golden_file = segmenter_golden(model, GOLDEN)
     role = TeacherRole(
         model=MODEL,
         golden=golden,

@@ -106,7 +106,7 @@ def drawn(monkeypatch, tmp_path):
     monkeypatch.setattr(segmenter, "validation_frames", drawn_frames)
     monkeypatch.setattr(conversion, "validation_frames", drawn_frames)
     monkeypatch.setattr(conversion, "bald_frames", drawn_bald_frames)
-    monkeypatch.setattr(conversion, "GOLDEN_SIZE", (128, 96))
+    monkeypatch.setattr("export.conversion.segmenter.GOLDEN_SIZE", (128, 96))
     monkeypatch.setattr(conversion, "EXAMPLE_PX", (32, 40))
 
 
