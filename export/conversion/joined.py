@@ -1,4 +1,4 @@
-"""The thick network joined to the live one whose maps it corrects: one graph that takes camera pictures as they are."""
+"""The thick network joined to the live one that it is averaged with, or corrects: one graph that takes camera pictures as they are."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ PARITY_SIZES = ((64, 64), (96, 160), (480, 640))
 
 
 class CorrectingGraph(nn.Module):
-    """Picture uint8 (1, height, width, 3) BGR and the live network's hair and marks to probabilities of the teacher, or of the refiner."""
+    """Picture uint8 (1, height, width, 3) BGR and the live network's hair and marks to probabilities of the teacher, or of the refiner.
+
+    A network that saw the picture alone is averaged with the live one: their errors differ.
+    """
 
     def __init__(self, network: ThickNet) -> None:
         super().__init__()
@@ -35,7 +38,8 @@ class CorrectingGraph(nn.Module):
     def forward(self, picture: Tensor, hair: Tensor, marks: Tensor, prompts: Tensor | None = None) -> tuple[Tensor, Tensor]:
         found = self.network(picture.permute(0, 3, 1, 2).float(), hair, marks, prompts)
         if prompts is None or found.iou is None:
-            return torch.sigmoid(found.masks), torch.sigmoid(found.marks)
+            own = torch.sigmoid(found.masks), torch.sigmoid(found.marks)
+            return ((own[0] + hair) / 2, (own[1] + marks) / 2) if self.network.alone else own
         return torch.sigmoid(found.masks), torch.sigmoid(found.iou)
 
 

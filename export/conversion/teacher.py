@@ -46,7 +46,7 @@ FAINT = 2  # channel of the marks
 EVIDENCE_SHARE = 3
 """Of the frames: each is looked at by two networks and measured twice to decide whether the teacher is used."""
 DESCRIPTION = (
-    "Finds hair in captured fields: a U-Net of dense convolutions that corrects the live network's maps, which it holds in itself; "
+    "Finds hair in captured fields: a U-Net of dense convolutions and the live network, which it holds in itself, averaged; "
     "the teacher of the live network."
 )
 LIMITS = (
@@ -63,7 +63,8 @@ def trained_thick(folder: Path, *, prompts: int = 0, masks: int = 1) -> tuple[Th
     """
     state = checkpoint.load(folder)
     try:
-        network = ThickNet(int(state["recipe"]["base_channels"]), prompts=prompts, masks=masks)
+        alone = not prompts and state["recipe"].get("withheld", 0) == 1
+        network = ThickNet(int(state["recipe"]["base_channels"]), prompts=prompts, masks=masks, alone=alone)
         network.load_state_dict(state["average"])
     except (RuntimeError, KeyError, TypeError, ValueError) as problem:
         first = str(problem).partition("\n")[0]

@@ -2,8 +2,9 @@
 
 One head tells which of the three are present, three tell the grade of one each. The backbone is one of the published ones, or a small
 one of our own for the device, in the manner of MobileNetV2 (Sandler 2018). That one's description of a picture keeps what global pooling
-alone loses and grades hang on: how much of a map is lit at all (second moments), maps of an eighth of the size, where single flakes and
-sparks still stand apart, and the picture's plain colour.
+alone loses and grades hang on: how much of a map is lit at all (second moments), maps of a sixteenth of the size, where single flakes and
+sparks still stand apart, and the picture's plain colour. It sees every pixel of a camera's field, four of them as channels of one (Shi
+2016): a spark of three pixels is gone from a picture of half the size, and convolving at full size would cost four times as much.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from export.networks.efficientformer import EfficientFormerV2
 from export.networks.live import InvertedResidual
 
 RGB_MEAN, RGB_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet, 0…255
-SIZES = {"small": (240, 320), "densenet169": (240, 320), "efficientformerv2_s0": (224, 224)}
+SIZES = {"small": (480, 640), "densenet169": (240, 320), "efficientformerv2_s0": (224, 224)}
 """Height and width of each backbone's pictures; the published ones' checkpoints want, or bear, these."""
 HIDDEN = 64
 SPREAD_FLOOR, SHARE_FLOOR = 1e-2, 2e-3
@@ -45,20 +46,36 @@ class Graded:
     maps: Tensor | None
 
 
-class SmallBackbone(nn.Module):
-    """Normalised RGB (n, 3, height, width) to a description (n, `channels`) and maps of flakes and shine.
+FOLD = 2  # pixels of a side that the small backbone takes as channels of one
 
-    Its sides are multiples of MAP_STRIDE.
+
+def folded(pictures: Tensor) -> Tensor:
+    """(n, height, width, 3) as (n, 3 · FOLD², height / FOLD, width / FOLD): each colour of a block of pixels is a channel; kind of number
+    and order in memory (channels last) stay, so that it costs one copy of the bytes."""
+    n, height, width, colours = pictures.shape
+    blocks = pictures.reshape(n, height // FOLD, FOLD, width // FOLD, FOLD, colours).permute(0, 1, 3, 2, 4, 5)
+    return blocks.reshape(n, height // FOLD, width // FOLD, FOLD * FOLD * colours).permute(0, 3, 1, 2)
+
+
+def in_float32(found: Graded) -> Graded:
+    """`found` of a network that computed in fewer digits: losses want all of theirs."""
+    return Graded(found.presence.float(), found.grades.float(), None if found.maps is None else found.maps.float())
+
+
+class SmallBackbone(nn.Module):
+    """Normalised BGR pictures, `folded`, to a description (n, `channels`) and maps of flakes and shine.
+
+    Sides of the pictures are multiples of MAP_STRIDE.
     """
 
     def __init__(self, base: int = 16) -> None:
         super().__init__()
-        c1, c2, c3, c4, c5 = base, base * 3 // 2, base * 5 // 2, base * 9 // 2, base * 7
-        # plain convolutions until a quarter of the size: expanding there is most of the work, and sees nothing
-        self.stem = nn.Sequential(*_convolved(3, c1), *_convolved(c1, c2), InvertedResidual(c2, c2, expand=2))
-        self.down8 = nn.Sequential(InvertedResidual(c2, c3, expand=4, stride=2), *(InvertedResidual(c3, c3, expand=4) for _ in range(2)))
-        self.down16 = nn.Sequential(InvertedResidual(c3, c4, expand=4, stride=2), *(InvertedResidual(c4, c4, expand=4) for _ in range(2)))
-        self.down32 = nn.Sequential(InvertedResidual(c4, c5, expand=4, stride=2), InvertedResidual(c5, c5, expand=4))
+        c1, c2, c3, c4, c5 = base * 2, base * 3 // 2, base * 5 // 2, base * 9 // 2, base * 7
+        # plain convolutions until an eighth of the size: expanding there is most of the work, and sees nothing
+        self.stem = nn.Sequential(*_convolved(3 * FOLD * FOLD, c1), *_convolved(c1, c2), InvertedResidual(c2, c2, expand=2))
+        self.down16 = nn.Sequential(InvertedResidual(c2, c3, expand=4, stride=2), *(InvertedResidual(c3, c3, expand=4) for _ in range(2)))
+        self.down32 = nn.Sequential(InvertedResidual(c3, c4, expand=4, stride=2), *(InvertedResidual(c4, c4, expand=4) for _ in range(2)))
+        self.down64 = nn.Sequential(InvertedResidual(c4, c5, expand=4, stride=2), InvertedResidual(c5, c5, expand=4))
         self.last = nn.Sequential(nn.Conv2d(c5, c5, 1, bias=False), nn.BatchNorm2d(c5), nn.ReLU6(inplace=True))
         self.maps = nn.Conv2d(c3, 2, 1)
         nn.init.constant_(self.maps.bias, -3.0)  # type: ignore[arg-type]  # most skin is bare
@@ -66,15 +83,15 @@ class SmallBackbone(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The description, and the logits of the maps."""
-        x8 = self.down8(self.stem(x))
-        x16 = self.down16(x8)
-        maps = self.maps(x8)
+        x16 = self.down16(self.stem(x))
+        x32 = self.down32(x16)
+        maps = self.maps(x16)
         # what the maps say is learnt from the maps: grades would pull at single cells
         cells = torch.sigmoid(maps).detach()
         # shares of the picture: the mean, and how many cells have more than so much; grades go by their logarithms
         shares = [cells.mean((2, 3))] + [torch.sigmoid((cells - level) * 20).mean((2, 3)) for level in SHARES_OF[1:]]
         amounts = torch.log(torch.cat(shares, 1) + SHARE_FLOOR)
-        parts = [_moments(part) for part in (x, x8, x16, self.last(self.down32(x16)))]
+        parts = [_moments(x, 3), *(_moments(part) for part in (x16, x32, self.last(self.down64(x32))))]
         return torch.cat([*parts, amounts], 1), maps
 
 
@@ -82,10 +99,13 @@ def _convolved(inner: int, outer: int) -> list[nn.Module]:
     return [nn.Conv2d(inner, outer, 3, 2, 1, bias=False), nn.BatchNorm2d(outer), nn.ReLU6(inplace=True)]
 
 
-def _moments(x: Tensor) -> Tensor:
-    """Mean and spread of each channel, (n, 2 · channels)."""
-    mean = x.mean((2, 3))
-    spread = torch.sqrt(torch.relu((x * x).mean((2, 3)) - mean * mean) + SPREAD_FLOOR)
+def _moments(x: Tensor, colours: int = 0) -> Tensor:
+    """Mean and spread of each channel, (n, 2 · channels); of each of `colours` where the channels are those, block after block."""
+    x = x.float()  # differences of squares want all their digits
+    mean, square = x.mean((2, 3)), (x * x).mean((2, 3))
+    if colours:
+        mean, square = (part.reshape(-1, x.shape[1] // colours, colours).mean(1) for part in (mean, square))
+    spread = torch.sqrt(torch.relu(square - mean * mean) + SPREAD_FLOOR)
     return torch.cat([mean, spread], 1)
 
 
@@ -142,9 +162,13 @@ class ScalpNet(nn.Module):
         self.std: Tensor
 
     def forward(self, pictures: Tensor) -> Graded:
-        rgb = pictures.permute(0, 3, 1, 2).flip(1).float()
-        x = self.backbone((rgb - self.mean) / self.std)
-        x, maps = x if isinstance(x, tuple) else (x.mean((2, 3)), None)
+        if isinstance(self.backbone, SmallBackbone):
+            blocks = FOLD * FOLD
+            mean, std = (part.flip(0).repeat(blocks, 1, 1) for part in (self.mean, self.std))
+            x, maps = self.backbone((folded(pictures).float() - mean) * (1 / std))
+        else:
+            rgb = pictures.permute(0, 3, 1, 2).flip(1).float()
+            x, maps = self.backbone((rgb - self.mean) / self.std).mean((2, 3)), None
         return Graded(self.presence(x), torch.stack([head(x) for head in self.grades], 1), maps)
 
 

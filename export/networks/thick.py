@@ -1,8 +1,10 @@
-"""The thick network for captured fields: a U-Net of dense convolutions that corrects what the live network says (auto-context, Tu 2008).
+"""The thick network for captured fields: a U-Net of dense convolutions beside the live network, whose answers it is averaged with, or
+which it corrects (auto-context, Tu 2008).
 
-Its input is the picture beside the live network's maps as logits; its output are corrections of those, so that it begins as good as the
-live network and learns only what that one gets wrong. All of the picture's pixels go in, and each has a logit of its own: they are
-moved into channels at half size and back (Shi 2016), which loses nothing and spares convolutions at full size.
+`alone` it sees the picture and nothing else, so that its errors are its own. Correcting, its input is the picture beside the live
+network's maps as logits; its output are corrections of those, so that it begins as good as the live network and learns only what that one
+gets wrong. All of the picture's pixels go in, and each has a logit of its own: they are moved into channels at half size and back (Shi
+2016), which loses nothing and spares convolutions at full size.
 
 With further planes of prompts (points on hair and points beside it) and several masks it is the promptable refiner; each mask then has a
 predicted IoU, as in "Segment Anything" (Kirillov 2023).
@@ -88,11 +90,12 @@ class ThickNet(nn.Module):
         base: channels at half size.
         prompts: planes of prompts, 0 or PROMPTS.
         masks: how many masks it gives; with more than one, or with prompts, each has a predicted IoU.
+        alone: the live network's maps are not looked at.
     """
 
-    def __init__(self, base: int = 32, *, prompts: int = 0, masks: int = 1) -> None:
+    def __init__(self, base: int = 32, *, prompts: int = 0, masks: int = 1, alone: bool = False) -> None:
         super().__init__()
-        self.base, self.prompts, self.count = base, prompts, masks
+        self.base, self.prompts, self.count, self.alone = base, prompts, masks, alone
         c2, c4, c8, c16, c32 = base, base * 2, base * 3, base * 4, base * 4
         self.stem = nn.Conv2d(4 * (3 + 1) + MARKS, c2, 3, 1, 1, bias=False)
         self.points = nn.Conv2d(4 * prompts, c2, 3, 1, 1, bias=False) if prompts else None
@@ -118,7 +121,7 @@ class ThickNet(nn.Module):
             marks: float32 (batch, MARKS, height / 2, width / 2), likewise.
             points: float32 (batch, PROMPTS, height, width), 0…1, of a network with prompts.
         """
-        live, live_marks = logits_of(hair), logits_of(marks)
+        live, live_marks = (torch.zeros_like(maps) if self.alone else logits_of(maps) for maps in (hair, marks))
         full = torch.cat([(pictures - 127.5) * (1 / 64), live * 0.25], 1)
         x = self.stem(torch.cat([functional.pixel_unshuffle(full, 2), live_marks * 0.25], 1))
         if self.points is not None and points is not None:

@@ -21,7 +21,7 @@ def soft_dice(probability: Tensor, truth: Tensor) -> Tensor:
     return 1 - torch.mean((2 * both + SMOOTH_PX) / (total + SMOOTH_PX))
 
 
-def segmenter_loss(outputs: Outputs, hair: Tensor, gaps: Tensor, marks: Tensor) -> Tensor:
+def segmenter_loss(outputs: Outputs, hair: Tensor, gaps: Tensor, marks: Tensor, *, faint_weight: float = FAINT_WEIGHT) -> Tensor:
     """The scalar loss of a batch.
 
     Args:
@@ -41,4 +41,4 @@ def segmenter_loss(outputs: Outputs, hair: Tensor, gaps: Tensor, marks: Tensor) 
     known = (marks[:, FAINT] >= 0).to(marks.dtype)
     doubt = functional.binary_cross_entropy_with_logits(outputs.marks[:, FAINT], marks[:, FAINT].clamp(min=0), reduction="none")
     faint = (doubt * known).sum() / (known.sum() + 1)
-    return entropy + DICE_WEIGHT * dice + LINE_WEIGHT * heat[LINE] + OSTIUM_WEIGHT * heat[OSTIUM] + FAINT_WEIGHT * faint
+    return entropy + DICE_WEIGHT * dice + LINE_WEIGHT * heat[LINE] + OSTIUM_WEIGHT * heat[OSTIUM] + faint_weight * faint

@@ -20,6 +20,7 @@ class TrainingRecipe:
         workers: processes that render and cut crops.
         base_channels: of the network at half size.
         precision: in which convolutions compute, float32 or bfloat16; weights, their averages and the loss stay in float32.
+        withheld: share of the crops of which a thick network is not shown the live one's maps; at 1 it learns from pictures alone.
     """
 
     name: str
@@ -37,6 +38,7 @@ class TrainingRecipe:
     workers: int
     base_channels: int = 16
     precision: str = "float32"
+    withheld: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for checkpoints and model cards."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from export.training.conditions.scenes import KEPT_HEIGHT, KEPT_WIDTH
+from export.training.conditions.scenes import FLAKES, KEPT_HEIGHT, KEPT_SHAPE, KEPT_WIDTH, LOOKS, SHINE
 
 DEVICES = ("A2LEBJJDE00060O", "A2LEBJJDE00166C", "A2LEBJJDE000542", "A2LEBJJDE00079P")
 
@@ -33,9 +33,11 @@ def drawn_scenes(folder: Path, count: int = 16, seed: int = 0) -> list[tuple[Pat
     for index in range(count):
         grades = (index % 4, index // 4 % 4, (index + index // 4) % 4)
         picture = drawn_scalp(grades, rng)
-        flakes = cv2.inRange(picture, np.full(3, 215), np.full(3, 249))
-        shine = cv2.inRange(picture, np.full(3, 250), np.full(3, 255))
-        np.save(folder / f"{index}.npy", np.dstack([picture, flakes, shine]))
+        kept = np.zeros(KEPT_SHAPE, np.uint8)
+        kept[:LOOKS] = picture
+        kept[LOOKS, ..., FLAKES] = cv2.inRange(picture, np.full(3, 215), np.full(3, 249))
+        kept[LOOKS, ..., SHINE] = cv2.inRange(picture, np.full(3, 250), np.full(3, 255))
+        np.save(folder / f"{index}.npy", kept)
         made.append((folder / f"{index}.npy", grades))
     return made
 

@@ -146,12 +146,12 @@ def test_rare_grades_are_drawn_as_often_as_common_ones():
 def test_samples_are_the_same_whenever_asked_for_and_follow_the_weights(drawn):
     found, _ = drawn
     rare = (*tuple(dataclasses.replace(s, grades=(0, 0, 0)) for s in found[:-1]), dataclasses.replace(found[-1], grades=(3, 3, 3)))
-    samples = GradedSamples(rare, (24, 32), 1, 0, 200)
-    later = GradedSamples(rare, (24, 32), 1, 50, 10)
+    samples = GradedSamples(rare, (48, 64), 1, 0, 200)
+    later = GradedSamples(rare, (48, 64), 1, 50, 10)
     assert torch.equal(samples[53][0], later[3][0])
     assert not torch.equal(samples[53][0], samples[54][0])
     picture, grades, maps = samples[0]
-    assert (picture.shape, grades.shape, maps.shape) == ((24, 32, 3), (3,), (2, 3, 4))
+    assert (picture.shape, grades.shape, maps.shape) == ((48, 64, 3), (3,), (2, 3, 4))
     assert (picture.dtype, maps.dtype) == (torch.uint8, torch.float32)
     share = np.mean([int(samples[i][1][0]) == 3 for i in range(200)])
     assert 0.35 < share < 0.65
@@ -163,13 +163,13 @@ def test_looking_anew_changes_light_but_no_grade():
     planes = np.dstack([flaky, cv2.inRange(flaky, np.array((215,) * 3), np.array((255,) * 3))])
     whole = float(np.mean(planes[..., 3] > 0))
     for seed in range(12):
-        picture, rest = seen_anew(planes, np.random.default_rng(seed), 60, 80, rendered=True)
+        picture, rest = seen_anew(planes, np.random.default_rng(seed), 60, 80)
         assert picture.shape == (60, 80, 3)
         assert rest.shape == (60, 80, 1)
         flakes = rest[..., 0] > 200
         assert 0.3 * whole < flakes.mean() < 2 * whole
         assert picture[flakes].mean() > picture[rest[..., 0] == 0].mean(), "planes go where the picture goes"
-    one, same = (seen_anew(flaky, np.random.default_rng(4), 60, 80, rendered=False) for _ in range(2))
+    one, same = (seen_anew(flaky, np.random.default_rng(4), 60, 80) for _ in range(2))
     assert np.array_equal(one[0], same[0])
     assert one[1].shape == (60, 80, 0)
 

@@ -15,7 +15,7 @@ from export.cli import app  # noqa: E402
 from export.conversion import evidence  # noqa: E402
 from export.conversion import segmenter as segmenter_conversion  # noqa: E402
 from export.conversion import teacher as teacher_conversion  # noqa: E402
-from export.conversion.joined import parity, refiner_onnx, teacher_onnx  # noqa: E402
+from export.conversion.joined import CorrectingGraph, parity, refiner_onnx, teacher_onnx  # noqa: E402
 from export.conversion.onnx_graph import live_onnx  # noqa: E402
 from export.conversion.onnx_graph import parity as live_parity  # noqa: E402
 from export.conversion.part import read_part, read_parts  # noqa: E402
@@ -27,8 +27,9 @@ from export.training.distillation import DistillationTraining  # noqa: E402
 from export.training.live_maps import LiveMaps  # noqa: E402
 from export.training.live_weights import live_weights  # noqa: E402
 from export.training.refiner import MASKS, RefinerTraining, begin_with, drawn_prompts, refiner_loss  # noqa: E402
+from export.training.samples import CropSamples  # noqa: E402
 from export.training.segmenter import Watcher  # noqa: E402
-from export.training.teacher import SMOKE, TeacherTraining  # noqa: E402
+from export.training.teacher import NOTHING, SMOKE, TeacherSamples, TeacherTraining  # noqa: E402
 from runtime.analysis.learned import LearnedSegmenter  # noqa: E402
 from runtime.bundles.proof import prove  # noqa: E402
 from runtime.bundles.reader import FACTORY, read_bundle  # noqa: E402
@@ -98,7 +99,34 @@ def test_prompts_change_the_answer_only_where_there_are_some():
         assert network(*given, some).iou.shape == (1, MASKS)
 
 
-@pytest.mark.parametrize(("make", "more"), [(teacher_onnx, {}), (refiner_onnx, {"prompts": PROMPTS, "masks": MASKS})])
+def test_alone_it_sees_the_picture_only_and_is_averaged_with_the_live_network():
+    network = stirred(ThickNet(8, alone=True))
+    picture, hair, marks = torch.rand(1, 3, 64, 96) * 255, torch.rand(1, 1, 64, 96), torch.rand(1, 3, 32, 48)
+    with torch.no_grad():
+        own, same = network(picture, hair, marks), network(picture, 1 - hair, marks * 0)
+        assert torch.equal(own.masks, same.masks)
+        assert torch.equal(own.marks, same.marks)
+        assert not torch.allclose(own.masks, network(255 - picture, hair, marks).masks)
+        both, both_marks = CorrectingGraph(network)(picture.byte().permute(0, 2, 3, 1), hair, marks)
+        own = network(picture.byte().float(), hair, marks)
+    assert torch.allclose(both, (torch.sigmoid(own.masks) + hair) / 2)
+    assert torch.allclose(both_marks, (torch.sigmoid(own.marks) + marks) / 2)
+
+
+@pytest.mark.parametrize("withheld", [0.0, 0.5, 1.0])
+def test_live_maps_are_withheld_from_the_share_that_the_recipe_says(drawn, withheld):
+    crops = CropSamples(drawn, 64, 3, 5, 24, 0.0)
+    live = LiveMaps(FACTORY)
+    samples = TeacherSamples(crops, live, withheld)
+    nothing = [bool((samples[i][4] == NOTHING).all() and (samples[i][5] == NOTHING).all()) for i in range(24)]
+    assert sum(nothing) == pytest.approx(24 * withheld, abs=0 if withheld in (0, 1) else 8)
+    later = TeacherSamples(CropSamples(drawn, 64, 3, 9, 4, 0.0), live, withheld)
+    assert all(torch.equal(a, b) for a, b in zip(samples[4], later[0], strict=True)), "the same whenever it is asked for"
+
+
+@pytest.mark.parametrize(
+    ("make", "more"), [(teacher_onnx, {}), (teacher_onnx, {"alone": True}), (refiner_onnx, {"prompts": PROMPTS, "masks": MASKS})]
+)
 def test_the_joined_graph_gives_the_networks_numbers_at_every_size(make, more):
     network = stirred(ThickNet(8, **more))
     model = make(network, LIVE_MODEL)

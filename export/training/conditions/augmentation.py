@@ -1,7 +1,8 @@
-"""Domain randomisation: a scene, or a camera's picture, as another microscope, lamp and firmware might show it.
+"""Domain randomisation: a camera's picture, real or rendered, as another light and firmware might show it.
 
 Nothing here changes a grade: cuts keep what share of the skin flakes cover, light and white balance move as little as those of a camera
-that was set, for redness is a colour. Each picture is a function of its source and one random generator.
+that was set, for redness is a colour. Each picture is a function of its source and one random generator. All is done in eight bits, as a
+camera does it, and as two cores have to feed a network that sees every pixel.
 """
 
 from __future__ import annotations
@@ -12,35 +13,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from device.simulated.lens import defocus, lateral_colour, motion, vignette
-from device.simulated.sensor import expose, jpeg_bytes
+from device.simulated.lens import vignette
+from device.simulated.sensor import jpeg_bytes
 
 Image = NDArray[np.uint8]
-Float = NDArray[np.float32]
-SMALLEST_CUT = 0.8  # of a side
+SMALLEST_CUT = 0.9  # of a side: of a smaller part the share that flakes cover may be another grade's
+COARSE = 16  # fields of light are drawn so many times smaller
+FIELD_ONE = 160  # what stands for 1 in them
+BADLY_SET, BADLY, WELL = 0.1, 0.036, 0.009  # share of the cameras, and the spread of a channel's gain in those and in the others
 
 
-def seen_anew(source: Image, rng: np.random.Generator, height: int, width: int, *, rendered: bool) -> tuple[Image, Image]:
-    """uint8 (height, width, 3) BGR of `source`, uint8 (h, w, 3 or more), and its further planes cut likewise, (height, width, rest).
-
-    Args:
-        rendered: `source` is a scene before lens and sensor, and gets theirs in full; a camera's picture has its own already, and gets
-            a fraction.
-    """
+def seen_anew(source: Image, rng: np.random.Generator, height: int, width: int) -> tuple[Image, Image]:
+    """uint8 (height, width, 3) BGR of `source`, uint8 (h, w, 3 or more), and its further planes cut likewise, (height, width, rest)."""
     whole = _cut(source, rng, height, width)
-    cut, rest = whole[..., :3], np.ascontiguousarray(whole[..., 3:])
-    picture = lit(cut.astype(np.float32) * np.float32(1 / 255), rng, 1.0 if rendered else 0.6)
-    if rendered:
-        picture = defocus(picture, float(rng.uniform(0.2, 0.8) if rng.random() < 0.7 else rng.uniform(0.6, 1.3)))
-        if rng.random() < 0.2:
-            picture = motion(picture, float(rng.uniform(0.5, 2.5)), float(rng.uniform(0, math.pi)))
-        if rng.random() < 0.3:
-            picture = lateral_colour(picture, float(rng.uniform(0.1, 0.7)))
-        noise, sharpen = float(rng.uniform(0.0, 0.03) * rng.random() ** 0.5), float(rng.uniform(0, 0.6))
-        image = expose(np.asarray(picture, np.float32), rng, noise=noise, sharpen=sharpen)
-    else:
-        image = np.asarray(cv2.convertScaleAbs(picture, alpha=255), np.uint8)
-    if rng.random() < 0.6:
+    image, rest = np.ascontiguousarray(whole[..., :3]), np.ascontiguousarray(whole[..., 3:])
+    image = lit(image, rng)
+    if rng.random() < 0.3:
         image = np.asarray(cv2.imdecode(np.frombuffer(jpeg_bytes(image, int(rng.uniform(60, 97))), np.uint8), cv2.IMREAD_COLOR), np.uint8)
     return image, rest
 
@@ -53,26 +41,30 @@ def _cut(source: Image, rng: np.random.Generator, height: int, width: int) -> Im
     top, left = int(rng.integers(whole_height - rows + 1)), int(rng.integers(whole_width - columns + 1))
     part = np.ascontiguousarray(source[top : top + rows, left : left + columns][:: rng.choice((-1, 1)), :: rng.choice((-1, 1))])
     how = cv2.INTER_AREA if rows * columns > height * width else cv2.INTER_LINEAR
-    planes = [cv2.resize(part[..., index], (width, height), interpolation=how) for index in range(part.shape[2])]
-    return np.asarray(np.stack(planes, 2), np.uint8)  # OpenCV takes four planes at most together
+    if part.shape[2] <= 4:
+        return np.asarray(cv2.resize(part, (width, height), interpolation=how), np.uint8).reshape(height, width, -1)
+    planes = (part[..., :3], part[..., 3:])  # OpenCV takes four planes at most together
+    return np.dstack([cv2.resize(np.ascontiguousarray(plane), (width, height), interpolation=how) for plane in planes])
 
 
-def lit(picture: Float, rng: np.random.Generator, strength: float) -> Float:
-    """`picture`, float32 (height, width, 3) BGR 0…1, under other lamps: gain, fall-off, white balance, saturation, gamma."""
-    height, width = picture.shape[:2]
-    far = 0.06 if rng.random() < 0.2 else 0.015  # beside what the scene's own camera has; some are set badly
-    balance = np.exp(rng.normal(0, (far, far * 0.3, far)) * strength)
-    gain = math.exp(rng.uniform(-0.35, 0.2) * strength)
-    saturation = float(rng.uniform(1 - 0.1 * strength, 1 + 0.1 * strength))
+def lit(image: Image, rng: np.random.Generator) -> Image:
+    """`image`, uint8 (height, width, 3) BGR, in other light: gain, fall-off, white balance, saturation, gamma."""
+    height, width = image.shape[:2]
+    far = BADLY if rng.random() < BADLY_SET else WELL
+    balance = np.exp(rng.normal(0, (far, far * 0.3, far)))
+    gain = math.exp(rng.uniform(-0.2, 0.12))
+    saturation = float(rng.uniform(0.94, 1.06))
     grey = np.tile(np.array([0.114, 0.587, 0.299]), (3, 1))
     matrix = (grey + (np.eye(3) - grey) * saturation) * (balance * gain)[:, None]
-    shown = np.asarray(cv2.transform(picture, matrix.astype(np.float32)), np.float32)
-    if rng.random() < 0.7:
-        centre = tuple(rng.normal(0, 0.12, 2))
-        shown *= vignette((height, width), float(rng.uniform(0, 0.4) * strength), (float(centre[0]), float(centre[1])))[..., None]
-    if rng.random() < 0.4:
-        coarse = rng.normal(0, rng.uniform(0.01, 0.1) * strength, (3, 3)).astype(np.float32)
-        shown *= cv2.resize(1 + coarse, (width, height), interpolation=cv2.INTER_CUBIC)[..., None]
-    np.clip(shown, 0, 1, out=shown)
-    gamma = math.exp(rng.uniform(-0.12, 0.12) * strength)
-    return np.asarray(np.power(shown, np.float32(gamma)), np.float32)
+    shown = np.asarray(cv2.transform(image, matrix), np.uint8)
+    if rng.random() < 0.6:
+        centre = rng.normal(0, 0.12, 2)
+        small = (max(3, height // COARSE), max(3, width // COARSE))
+        field = vignette(small, float(rng.uniform(0, 0.25)), (float(centre[0]), float(centre[1])))
+        coarse = 1 + rng.normal(0, rng.uniform(0.01, 0.05), (3, 3)).astype(np.float32)
+        field = field * cv2.resize(coarse, small[::-1], interpolation=cv2.INTER_CUBIC)
+        eight = cv2.resize(np.clip(field * FIELD_ONE, 0, 255).astype(np.uint8), (width, height), interpolation=cv2.INTER_LINEAR)
+        shown = np.asarray(cv2.multiply(shown, cv2.merge([eight] * 3), scale=1 / FIELD_ONE), np.uint8)
+    gamma = math.exp(rng.uniform(-0.08, 0.08))
+    curve = np.rint(255 * (np.arange(256) / 255) ** gamma).astype(np.uint8)
+    return np.asarray(cv2.LUT(shown, curve), np.uint8)

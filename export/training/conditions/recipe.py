@@ -24,6 +24,7 @@ class ConditionsRecipe:
         ema: decay of the averaged weights that are kept in the end.
         validate_every: steps between two validations; a checkpoint is written with each.
         workers: processes that render and prepare pictures.
+        precision: in which convolutions compute, float32 or bfloat16; weights, their averages and the loss stay in float32.
         more: of the `steps`, the last so many are one more round, from half the peak down; without them it would be a whole training, so
             that a finished one can go on.
     """
@@ -43,13 +44,14 @@ class ConditionsRecipe:
     validate_every: int
     workers: int
     more: int = 0
+    precision: str = "float32"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for checkpoints and model cards."""
         return asdict(self)
 
 
-CPU = ConditionsRecipe("cpu", "small", False, 12, 1920, 192, 32, 1500, 3e-3, 2, 2e-2, 0.995, 300, 1)
+CPU = ConditionsRecipe("cpu", "small", False, 12, 2400, 192, 24, 6000, 3e-3, 1, 2e-2, 0.998, 500, 1, precision="bfloat16")
 GPU = ConditionsRecipe("gpu", "densenet169", False, 12, 12_800, 512, 64, 20_000, 6e-4, 3, 2e-2, 0.9995, 1000, 12)
 SMOKE = ConditionsRecipe("smoke", "small", False, 8, 8, 4, 2, 8, 1e-3, 2, 1e-2, 0.5, 4, 0)
 RECIPES = {recipe.name: recipe for recipe in (CPU, GPU, SMOKE)}

@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 from export.errors import TrainingError
 from export.networks.conditions import CONDITIONS, GRADES, MAP_STRIDE, UNKNOWN
 from export.training.conditions.augmentation import seen_anew
-from export.training.conditions.scenes import read_scene
+from export.training.conditions.scenes import FLAKES, LOOKS, SHINE, read_scene
 from runtime.commands.pictures import read_picture
 from runtime.errors import PictureError
 
@@ -64,14 +64,15 @@ def tally(sources: Sequence[Source]) -> dict[str, dict[str, list[int]]]:
     return found
 
 
-def read_source(source: Source) -> NDArray[np.uint8]:
-    """The picture of a source, uint8 (height, width, 3) BGR, a scene's with its planes of flakes and shine behind.
+def read_source(source: Source, look: int = 0) -> NDArray[np.uint8]:
+    """The picture of a source, uint8 (height, width, 3) BGR, a scene's photograph `look` with its planes of flakes and shine behind.
 
     Raises:
         TrainingError: it cannot be read any more.
     """
     if source.origin == "rendered":
-        return read_scene(source.path)
+        scene = read_scene(source.path)
+        return np.dstack([scene[look % LOOKS], scene[LOOKS][..., [FLAKES, SHINE]]])
     try:
         return read_picture(source.path, MAX_MEGAPIXELS)
     except PictureError as problem:
@@ -99,7 +100,7 @@ class GradedSamples(Dataset[tuple[Tensor, Tensor, Tensor]]):
         place = min(int(np.searchsorted(self.until, rng.random(), side="right")), len(self.sources) - 1)
         source = self.sources[place]
         height, width = self.size
-        picture, planes = seen_anew(read_source(source), rng, height, width, rendered=source.origin == "rendered")
+        picture, planes = seen_anew(read_source(source, int(rng.integers(LOOKS))), rng, height, width)
         cells = (height // MAP_STRIDE, width // MAP_STRIDE)
         maps = np.full((2, *cells), UNKNOWN, np.float32)
         if planes.shape[2]:

@@ -1,30 +1,48 @@
 """Rendered scalps of known grades, kept on disk while networks learn from them: every combination of grades equally often.
 
-A kept scene is a picture before lens and sensor, and where flakes lie and lamps are mirrored in it, reduced to KEPT_WIDTH × KEPT_HEIGHT:
-lens, sensor and light are drawn anew each time that it is looked at. Its file appears whole or not at all; an interrupted rendering goes
-on where it stopped.
+A kept scene is LOOKS photographs of it, the first through its own lens and sensor, as tests see it, the others through those of other
+seeds; and where flakes lie and lamps are mirrored in it. Its file appears whole or not at all; an interrupted rendering goes on where it
+stopped.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from device.simulated.graded import GRADED_VERSION, Grades, graded_frame, render_graded
-from device.simulated.recipe import RENDERER_VERSION, Kind
+from device.simulated.graded import GRADED_VERSION, Grades, graded_frame, graded_recipe, render_graded
+from device.simulated.recipe import KINDS, RENDERER_VERSION, Kind, Recipe
+from device.simulated.scene import photograph
 from export.errors import TrainingError
 from export.training.cache import check_room, done_by_workers, make_folder, read_array, write_array
 
-KEPT_WIDTH, KEPT_HEIGHT = 400, 300
-PLANES = 5  # blue, green, red, flakes, shine
-KEPT_BYTES = KEPT_WIDTH * KEPT_HEIGHT * PLANES + 4096
+KEPT_WIDTH, KEPT_HEIGHT = 640, 480
+LOOKS = 2
+FLAKES, SHINE = 0, 1  # planes of the last picture
+KEPT_SHAPE = (LOOKS + 1, KEPT_HEIGHT, KEPT_WIDTH, 3)
+KEPT_BYTES = math.prod(KEPT_SHAPE) + 4096
+SEEING = (
+    "tint_bgr",
+    "motion_px",
+    "motion_rad",
+    "bayer",
+    "defocus_px",
+    "noise",
+    "jpeg_quality",
+    "vignetting",
+    "gain",
+    "sharpen",
+    "chroma_px",
+)
+"""Of a recipe: what lens and sensor do."""
 KIND_SHARES: dict[Kind, float] = {"easy": 0.2, "realistic": 0.45, "hard": 0.35}
 COMBINATIONS: tuple[Grades, ...] = tuple((d, s, e) for d, s, e in itertools.product(range(4), repeat=3))
 
@@ -57,16 +75,16 @@ def choose_graded(count: int, seed: int, *, first_seed: int = 0) -> Iterator[Gra
 def scene_path(folder: Path, choice: GradedChoice) -> Path:
     """Where a scene is kept."""
     grades = "".join(map(str, choice.grades))
-    return folder / f"v{RENDERER_VERSION}.{GRADED_VERSION}.{PLANES}-{choice.kind}-{grades}-{choice.seed}.npy"
+    return folder / f"v{RENDERER_VERSION}.{GRADED_VERSION}.p{LOOKS}-{choice.kind}-{grades}-{choice.seed}.npy"
 
 
 def read_scene(path: Path) -> Image:
-    """A kept scene, uint8 (KEPT_HEIGHT, KEPT_WIDTH, PLANES), mapped into memory.
+    """A kept scene, uint8 KEPT_SHAPE, mapped into memory: LOOKS photographs BGR, then a picture whose planes are FLAKES and SHINE.
 
     Raises:
         TrainingError: the file is damaged.
     """
-    return read_array(path, (KEPT_HEIGHT, KEPT_WIDTH, PLANES), "a kept scene")
+    return read_array(path, KEPT_SHAPE, "a kept scene")
 
 
 def _is_whole(path: Path) -> bool:
@@ -81,13 +99,23 @@ def _render(task: tuple[Path, GradedChoice]) -> None:
     folder, choice = task
     target = scene_path(folder, choice)
     cv2.setNumThreads(1)
-    scene = render_graded(choice.seed, choice.grades, kind=choice.kind)
-    # the camera's own white balance is part of what makes skin look red: it stays
-    lit = np.clip(scene.picture * np.array(scene.recipe.tint_bgr, np.float32), 0, 1)
-    planes = (lit, scene.flakes.astype(np.float32), scene.shine)
-    reduced = [cv2.resize(plane, (KEPT_WIDTH, KEPT_HEIGHT), interpolation=cv2.INTER_AREA) for plane in planes]
-    small = np.rint(np.dstack(reduced) * 255).astype(np.uint8)
-    write_array(target, small)
+    scene = render_graded(choice.seed, choice.grades, width=KEPT_WIDTH, height=KEPT_HEIGHT, kind=choice.kind)
+    kept = np.zeros(KEPT_SHAPE, np.uint8)
+    rng = np.random.default_rng([choice.seed, 22])
+    for look in range(LOOKS):
+        recipe = scene.recipe if look == 0 else _seen_otherwise(scene.recipe, rng)
+        kept[look] = cv2.imdecode(np.frombuffer(photograph(scene.picture, recipe, rng), np.uint8), cv2.IMREAD_COLOR)
+    kept[LOOKS, ..., FLAKES] = scene.flakes * np.uint8(255)
+    kept[LOOKS, ..., SHINE] = np.rint(scene.shine * 255)
+    write_array(target, kept)
+
+
+def _seen_otherwise(recipe: Recipe, rng: np.random.Generator) -> Recipe:
+    """`recipe` with the lens, the sensor and the set white balance of another seed."""
+    seed = int(rng.integers(2**31))
+    kind: Kind = KINDS[int(rng.integers(len(KINDS)))]
+    other = graded_recipe(seed, recipe.grades, kind)
+    return replace(recipe, **{name: getattr(other, name) for name in SEEING})
 
 
 def render_graded_scenes(

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 
 from export.errors import TrainingError
 from export.evaluation.grades import ConditionScore, confusions_svg, score_conditions
-from export.networks.scalp_net import ScalpNet, conditions_loss
+from export.networks.scalp_net import ScalpNet, conditions_loss, in_float32
 from export.training import checkpoint
 from export.training.cache import make_folder
 from export.training.conditions.recipe import ConditionsRecipe, learning_rate
@@ -185,7 +185,9 @@ class ConditionsTraining:
             group["lr"] = learning_rate(self.recipe, self.progress.step)
         torch.manual_seed(self.seed * 1_000_003 + self.progress.step)  # what dropout draws hangs on nothing before
         self.network.train()
-        loss = conditions_loss(self.network(pictures.to(self.device)), grades.to(self.device), maps.to(self.device))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
+            found = self.network(pictures.to(self.device))
+        loss = conditions_loss(in_float32(found), grades.to(self.device), maps.to(self.device))
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         slope = nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
