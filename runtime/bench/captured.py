@@ -34,7 +34,7 @@ from runtime.refining.better import THREADS, BetterMasks, Masks, Teacher, has_be
 from runtime.refining.captured import UNHURRIED_S, CapturedSegmenter
 from runtime.refining.prompts import Prompts
 from runtime.refining.refiner import Refined, Refiner, open_refiner
-from runtime.refining.yielding import yield_to_others
+from runtime.refining.yielding import REST, yield_to_others
 
 SIZE = (640, 480)
 SWITCH_INTERVAL_S = 0.001  # as the daemon's
@@ -192,7 +192,9 @@ def _rate_beside_work(loop: _LiveLoop, bundle: Bundle, live: EnsembleSegmenter, 
 
     def one_field() -> None:
         picture, had = next(turns)
+        began = time.perf_counter()
         _require(better.work(picture, lambda: had, lambda found: True), bundle, "a field beside the live picture")
+        time.sleep(REST * (time.perf_counter() - began))  # as the thread does
 
     def work() -> None:
         yield_to_others()

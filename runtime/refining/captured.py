@@ -24,7 +24,7 @@ from runtime.analysis.ensemble import EnsembleSegmenter
 from runtime.analysis.segmentation import Segmentation
 from runtime.inference.backend import Backend
 from runtime.refining.better import Masks, Stopped
-from runtime.refining.yielding import give_memory_back, yield_to_others
+from runtime.refining.yielding import REST, give_memory_back, yield_to_others
 
 DEADLINE_S: Final = 1.5
 """For a whole captured field, from the beginning of `segment`: whoever pressed the button waits for it."""
@@ -270,6 +270,7 @@ class CapturedSegmenter:
                     return
                 continue
             why: str | None = None
+            began = time.monotonic()
             try:
                 why = self._better.work(job.image, job.had, job.ready, job.stopped)
             except BaseException as problem:  # nothing that happens here may end the program, or leave a job without its end
@@ -279,6 +280,12 @@ class CapturedSegmenter:
                 self._job = None  # first: who is told of the end may come with the next field at once
                 self._changed.notify_all()
             job.end(why)
+            self._rest(REST * (time.monotonic() - began))
+
+    def _rest(self, seconds: float) -> None:
+        """Leave the machine to the live picture; a field that has come meanwhile waits, and the program's end does not."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed, timeout=min(seconds, self._deadline_s / 2))
 
     def _next(self) -> _Job | None:
         """The next job, waited for a while; None where none came, or none is wanted any more."""

@@ -198,3 +198,31 @@ def test_a_run_in_work_ends_early():
             backend.infer(inputs)
         backend.resume()
         assert set(backend.infer(inputs)) == {"hair", "marks", "features"}
+
+
+def test_after_a_field_the_thread_rests_and_a_field_that_comes_meanwhile_is_in_time(bundle, monkeypatch):
+    monkeypatch.setattr(captured_module, "REST", 1000.0)
+    began: list[float] = []
+
+    class Noting(StandInTeacher):
+        def segment(self, image):
+            began.append(time.monotonic())
+            return super().segment(image)
+
+    with closing(captured(bundle, Noting(HAIR), StandInRefiner(HAIR), deadline_s=4.0)) as segmenter:
+        first, second = segmenter.segment(PICTURE), segmenter.segment(PICTURE)
+    assert (first.mask_source, second.mask_source) == ("ensemble", "ensemble")
+    assert began[1] - began[0] >= 1.5, "it rests long, and half of the deadline at most"
+
+
+def test_the_end_of_the_program_ends_a_rest(bundle, monkeypatch):
+    monkeypatch.setattr(captured_module, "REST", 1e6)
+    resting = threading.Event()
+    segmenter = captured(bundle, StandInTeacher(HAIR), StandInRefiner(HAIR), deadline_s=1e6)
+    rest = segmenter._rest
+    monkeypatch.setattr(segmenter, "_rest", lambda seconds: (resting.set(), rest(seconds)))
+    assert segmenter.segment(PICTURE).mask_source == "ensemble"
+    thread = segmenter.thread
+    eventually(resting.is_set)
+    segmenter.close()
+    eventually(lambda: not thread.is_alive())

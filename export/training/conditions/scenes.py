@@ -104,7 +104,8 @@ def _render(task: tuple[Path, GradedChoice]) -> None:
     rng = np.random.default_rng([choice.seed, 22])
     for look in range(LOOKS):
         recipe = scene.recipe if look == 0 else _seen_otherwise(scene.recipe, rng)
-        kept[look] = cv2.imdecode(np.frombuffer(photograph(scene.picture, recipe, rng), np.uint8), cv2.IMREAD_COLOR)
+        jpeg = photograph(scene.picture, recipe, rng)
+        kept[look] = np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), np.uint8)
     kept[LOOKS, ..., FLAKES] = scene.flakes * np.uint8(255)
     kept[LOOKS, ..., SHINE] = np.rint(scene.shine * 255)
     write_array(target, kept)
