@@ -14,6 +14,7 @@ import torch
 
 from device.simulated.scene import RenderedFrame
 from export.conversion.evidence import teacher_evidence
+from export.conversion.half_weights import with_half_weights
 from export.conversion.joined import parity, teacher_onnx
 from export.conversion.onnx_graph import INPUT
 from export.conversion.part import RolePart, as_bundle
@@ -95,6 +96,7 @@ def teacher_part(training: Path, live: Bundle, *, per_kind: int = 60) -> RolePar
     corrected = live_network(live)
     model = teacher_onnx(network, corrected)
     differences = parity(network, corrected, model)
+    model = with_half_weights(model)
     samples = list(looked_at(model, validation_frames(per_kind, FIT_SEED)))
     threshold, faint_threshold = best_thresholds(samples)
     trust, fitted = fit_trust(samples, threshold, faint_threshold)

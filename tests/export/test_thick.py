@@ -15,6 +15,7 @@ from export.cli import app  # noqa: E402
 from export.conversion import evidence  # noqa: E402
 from export.conversion import segmenter as segmenter_conversion  # noqa: E402
 from export.conversion import teacher as teacher_conversion  # noqa: E402
+from export.conversion.half_weights import with_half_weights  # noqa: E402
 from export.conversion.joined import CorrectingGraph, parity, refiner_onnx, teacher_onnx  # noqa: E402
 from export.conversion.onnx_graph import live_onnx  # noqa: E402
 from export.conversion.onnx_graph import parity as live_parity  # noqa: E402
@@ -33,6 +34,7 @@ from export.training.teacher import NOTHING, SMOKE, TeacherSamples, TeacherTrain
 from runtime.analysis.learned import LearnedSegmenter  # noqa: E402
 from runtime.bundles.proof import prove  # noqa: E402
 from runtime.bundles.reader import FACTORY, read_bundle  # noqa: E402
+from runtime.inference.onnx import OnnxBackend  # noqa: E402
 from runtime.refining.prompts import automatic_prompts  # noqa: E402
 from runtime.refining.refiner import open_refiner  # noqa: E402
 from tests.export.training_samples import drawn_bald_frames, drawn_frames, drawn_planes, drawn_scenes  # noqa: E402
@@ -135,6 +137,18 @@ def test_the_joined_graph_gives_the_networks_numbers_at_every_size(make, more):
         parity(stirred(ThickNet(8, **more).train().eval()).double().float(), LIVE_MODEL, make(ThickNet(8, **more).eval(), LIVE_MODEL))
     with pytest.raises(ConversionError, match="nothing was compared"):
         parity(network, LIVE_MODEL, model, sizes=())
+
+
+def test_weights_kept_in_half_precision_halve_the_file_and_hardly_change_the_answer():
+    model = teacher_onnx(stirred(ThickNet(16, alone=True)), LIVE_MODEL)
+    small = with_half_weights(model)
+    assert len(small) < 0.6 * len(model)
+    picture = {"picture": np.random.default_rng(0).integers(0, 256, (1, 64, 96, 3), np.uint8)}
+    with OnnxBackend(model, name="whole") as whole, OnnxBackend(small, name="half") as half:
+        wanted, found = whole.infer(picture), half.infer(picture)
+    worst = max(float(np.abs(wanted[name] - found[name]).max()) for name in ("hair", "marks"))
+    assert 0 < worst < 0.02
+    assert with_half_weights(small) == small
 
 
 def test_the_live_networks_weights_are_had_back_from_its_graph():
