@@ -11,7 +11,7 @@ from export.networks.conditions import UNKNOWN  # noqa: E402
 from export.networks.densenet import DenseNet  # noqa: E402
 from export.networks.efficientformer import EfficientFormerV2  # noqa: E402
 from export.networks.live import parameter_count  # noqa: E402
-from export.networks.scalp_net import OrdinalHead, ScalpNet, conditions_loss  # noqa: E402
+from export.networks.scalp_net import OrdinalHead, ScalpNet, conditions_loss, folded  # noqa: E402
 from export.training.conditions.training import load_backbone  # noqa: E402
 
 pytestmark = pytest.mark.export
@@ -108,6 +108,28 @@ def test_the_graph_gives_the_networks_numbers_at_every_batch_length(backbone, or
     assert grades.sum(2).numpy() == pytest.approx(np.ones((3, 3)), abs=1e-5)
     assert float((grades[0] - grades[2]).abs().max()) > 1e-3, "answers that are all alike prove nothing"
     assert presence.shape == (3, 3)
+
+
+def test_the_small_network_is_asked_about_a_picture_and_its_mirror_images():
+    torch.manual_seed(1)
+    network = shaken(ScalpNet("small", base=8, size=(64, 96)))
+    picture = torch.randint(0, 256, (2, 64, 96, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        one = torch.softmax(network(picture).grades, 2)
+        grades, mirrored = (CameraGraph(network)(shown)[1] for shown in (picture, picture.flip(2)))
+        looks = [torch.softmax(network(picture.flip(axes)).grades, 2) for axes in ((), (1,), (2,), (1, 2))]
+    assert torch.allclose(grades, mirrored, atol=1e-6)
+    assert torch.allclose(grades, torch.stack(looks).mean(0), atol=1e-6)
+    assert not torch.allclose(grades, one, atol=1e-5)
+
+
+def test_folding_keeps_every_pixel():
+    pictures = torch.randint(0, 256, (2, 32, 48, 3), dtype=torch.uint8)
+    blocks = folded(pictures)
+    assert blocks.shape == (2, 12, 16, 24)
+    assert torch.equal(blocks[1, 3:6, 5, 7], pictures[1, 10, 15]), "rows of a block before columns, colours together"
+    unfolded = torch.nn.functional.pixel_shuffle(blocks.reshape(2, 4, 3, 16, 24).transpose(1, 2).reshape(2, 12, 16, 24), 2)
+    assert torch.equal(unfolded.permute(0, 2, 3, 1), pictures)
 
 
 def test_a_graph_of_another_network_is_found_out():
