@@ -177,7 +177,7 @@ def test_the_loss_is_the_sum_of_four():
     each = [torch.nn.functional.cross_entropy(found.grades[:, i], grades[:, i]) for i in range(3)]
     four = float((bce + sum(each)).detach())
     assert float(conditions_loss(found, grades).detach()) == pytest.approx(four, rel=1e-6)
-    maps = torch.rand(4, 2, 8, 8)
+    maps = torch.rand(4, 2, 4, 4)
     assert float(conditions_loss(found, grades, maps).detach()) > four
     assert float(conditions_loss(found, grades, torch.full_like(maps, UNKNOWN)).detach()) == pytest.approx(four, rel=1e-6)
 
