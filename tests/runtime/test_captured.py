@@ -22,7 +22,7 @@ from runtime.refining import captured as captured_module
 from runtime.refining.better import GIVE_UP_AFTER, LONGEST_REASON, has_better
 from runtime.refining.captured import BUSY, CLOSED
 from tests.eventually import eventually
-from tests.runtime.better_samples import StandInRefiner, StandInTeacher, captured, refiner_role, teacher_role, write_better
+from tests.runtime.better_samples import StandInRefiner, StandInTeacher, captured, late_at_work, refiner_role, teacher_role, write_better
 
 SHAPE = (96, 128)
 PICTURE = np.full((*SHAPE, 3), 170, np.uint8)
@@ -263,14 +263,7 @@ class Clock:
 def test_a_late_teacher_is_passed_over_its_answer_dropped_and_the_next_field_not_begun(taught):
     go_on = threading.Event()
     teacher = StandInTeacher(band(40, 48), held=go_on)
-    times = iter((0.0, 99.0))
-
-    def clock():
-        now = next(times)
-        assert now == 0.0 or teacher.begun.wait(30)  # the deadline passes while the teacher is at work
-        return now
-
-    with closing(captured(taught, teacher, deadline_s=1.5, clock=clock)) as segmenter:
+    with closing(captured(taught, teacher, deadline_s=1.5, clock=late_at_work(teacher))) as segmenter:
         found = segmenter.segment(PICTURE)
         assert (found.mask_source, found.passed_over) == ("live", "a better mask was not ready within 1.5 s")
         again = segmenter.segment(PICTURE)
@@ -287,14 +280,7 @@ def test_a_late_teacher_is_passed_over_its_answer_dropped_and_the_next_field_not
 def test_a_late_refiner_leaves_the_teachers_mask(both):
     go_on, teacher = threading.Event(), StandInTeacher(band(40, 48))
     refiner = StandInRefiner(band(40, 48), held=go_on)
-    times = iter((0.0, 99.0))
-
-    def clock():
-        now = next(times)
-        assert now == 0.0 or refiner.begun.wait(30)  # the deadline passes while the refiner is at work
-        return now
-
-    with closing(captured(both, teacher, refiner, deadline_s=1.5, clock=clock)) as segmenter:
+    with closing(captured(both, teacher, refiner, deadline_s=1.5, clock=late_at_work(refiner))) as segmenter:
         found = segmenter.segment(PICTURE)
         go_on.set()
     assert (found.mask_source, found.models) == ("teacher", (("teacher", "teacher/1"),))

@@ -18,7 +18,7 @@ from runtime.refining import captured as captured_module
 from runtime.refining.better import GIVE_UP_AFTER, NOTHING_HAD, BetterMasks, Masks
 from runtime.refining.captured import UNHURRIED_S
 from tests.eventually import eventually
-from tests.runtime.better_samples import StandInRefiner, StandInTeacher, captured, refiner_role, teacher_role, write_better
+from tests.runtime.better_samples import StandInRefiner, StandInTeacher, captured, late_at_work, refiner_role, teacher_role, write_better
 from tests.runtime.bundle_samples import dark_is_hair
 
 SHAPE = (96, 128)
@@ -154,14 +154,7 @@ def test_a_late_network_is_told_to_stop_and_the_unhurried_wait_for_its_end(bundl
 def test_a_late_teacher_is_cancelled(bundle):
     go_on = threading.Event()
     teacher = StandInTeacher(HAIR, held=go_on)
-    times = iter((0.0, 99.0))
-
-    def clock():
-        now = next(times)
-        assert now == 0.0 or teacher.begun.wait(30)  # the deadline passes while the teacher is at work
-        return now
-
-    with closing(captured(bundle, teacher, deadline_s=1.5, clock=clock)) as segmenter:
+    with closing(captured(bundle, teacher, deadline_s=1.5, clock=late_at_work(teacher))) as segmenter:
         assert segmenter.segment(PICTURE).mask_source == "live"
         assert teacher.cancelled == 1
         go_on.set()
